@@ -1,0 +1,2 @@
+//! Runs the figures of README.
+fn main() {}

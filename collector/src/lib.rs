@@ -1,0 +1,1 @@
+//! xdpwatch as a library: capture, workers and reports around the pure detector.

@@ -1,0 +1,2 @@
+//! The `xdpwatch` command.
+fn main() {}

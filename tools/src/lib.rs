@@ -1,0 +1,1 @@
+//! Helpers that tests, benches and the lab share; nothing in the product uses them.
