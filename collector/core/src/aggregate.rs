@@ -1,19 +1,85 @@
-//! Rules and knowledge that span tuples: both legs of a balancer, how long a host holds TIME_WAIT.
+//! What spans tuples: both legs of a balancer, and how long a host really holds TIME_WAIT.
 //!
-//! Fed with every worker's outputs, merged in order of time; there is one of it.
+//! There is one aggregator. It takes every worker's outputs merged in order of time (then tuple), so
+//! its findings do not depend on how many workers there are.
 
-use crate::finding::Finding;
+use ahash::RandomState;
+use hashbrown::HashMap;
+
+use crate::finding::{Fact, Finding};
+use crate::host::linux::TIME_WAIT_US;
+use crate::legs::Legs;
 use crate::watch::{Kind, Output};
 
+/// Hosts whose hold time is remembered at most.
+const HOSTS: usize = 1 << 14;
+
 /// The one aggregator behind all workers.
-#[derive(Debug, Default)]
-pub struct Aggregate {}
+#[derive(Debug)]
+pub struct Aggregate {
+    legs: Legs,
+    /// Per address, the longest hold seen past the model's time, microseconds.
+    held_us: HashMap<[u8; 16], u64, RandomState>,
+    hosts_full: u64,
+}
 
 impl Aggregate {
+    /// Reserves everything it will ever need; seeds as for the tables.
+    #[must_use]
+    pub fn new(seeds: [u64; 4]) -> Self {
+        let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
+        let held_us = HashMap::with_capacity_and_hasher(2 * HOSTS, state);
+        Self { legs: Legs::new(seeds), held_us, hosts_full: 0 }
+    }
+
     /// Takes the next output in order of time and emits what is to be reported.
     pub fn handle(&mut self, output: Output, emit: &mut impl FnMut(Finding)) {
         match output.kind {
-            Kind::Finding(finding) => emit(finding),
+            Kind::Sighting(sighting) => self.legs.see(sighting, output.at_ns / 1000),
+            Kind::HeldLonger { host, held_us } => self.learn_hold(host.addr, held_us),
+            Kind::Finding(mut finding) => {
+                self.legs.annotate(&mut finding);
+                self.annotate_deadline(&mut finding);
+                emit(*finding);
+            }
         }
+    }
+
+    /// Hosts whose hold time could not be remembered because all places were taken.
+    #[must_use]
+    pub fn hosts_full(&self) -> u64 {
+        self.hosts_full
+    }
+
+    fn learn_hold(&mut self, host: [u8; 16], held_us: u64) {
+        if let Some(known) = self.held_us.get_mut(&host) {
+            *known = held_us.max(*known);
+        } else if self.held_us.len() < HOSTS {
+            self.held_us.insert(host, held_us);
+        } else {
+            self.hosts_full += 1;
+        }
+    }
+
+    /// A host that was seen to hold longer than its model says does so on its other tuples too.
+    fn annotate_deadline(&self, finding: &mut Finding) {
+        let (Some(Fact::Address(host)), Some(Fact::Word("time_wait"))) =
+            (finding.fact("holder.ip"), finding.fact("holder.state"))
+        else {
+            return;
+        };
+        let (Some(Fact::Time(deadline_ns)), Some(Fact::Number(deadline_ms))) =
+            (finding.fact("holder.deadline"), finding.fact("holder.deadline_ms"))
+        else {
+            return;
+        };
+        let Some(longer_us) = self.held_us.get(&host).and_then(|us| us.checked_sub(TIME_WAIT_US))
+        else {
+            return;
+        };
+        let longer_ms = i64::try_from(longer_us / 1000).unwrap_or(i64::MAX);
+        finding.set("holder.deadline", Fact::Time(deadline_ns + longer_us * 1000));
+        finding.set("holder.deadline_ms", Fact::Number(deadline_ms.saturating_add(longer_ms)));
+        finding.set("holder.deadline_from", Fact::Word("evidence"));
     }
 }

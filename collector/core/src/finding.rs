@@ -81,6 +81,8 @@ pub struct Finding {
     pub id: u64,
     /// Time of the packet, or the deadline, that caused it.
     pub at_ns: u64,
+    /// Time of the first packet of what the finding is about.
+    pub began_ns: u64,
     /// The side that sent the SYN.
     pub src: Endpoint,
     /// The side that the SYN was sent to.

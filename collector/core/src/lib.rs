@@ -1,13 +1,30 @@
 //! The pure detector of xdpwatch: records in, findings out.
 //!
 //! It reads no clock (time comes in with each record), does no I/O, has no `unsafe`, and neither
-//! panics nor allocates on a packet. In reading order: [`watch`] is the door, [`finding`] what comes
-//! out, [`aggregate`] what spans tuples.
+//! panics nor allocates on a packet. In reading order: [`watch`] is the door; [`flow`] and
+//! `advance` are one connection, [`flows`] and [`table`] where connections lie; [`contest`] is a new
+//! SYN against a holder and [`host`] what holders do; [`detect`] makes [`finding`]s of it;
+//! [`aggregate`] knows what spans tuples.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
-pub mod aggregate;
-pub mod finding;
 pub mod watch;
+
+mod advance;
+pub mod contest;
+pub mod contests;
+pub mod counters;
+pub mod flow;
+pub mod flows;
+pub mod host;
+pub mod seq;
+pub mod table;
+pub mod tuple;
+
+pub mod detect;
+pub mod finding;
+
+pub mod aggregate;
+pub mod legs;

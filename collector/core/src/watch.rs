@@ -1,17 +1,49 @@
-//! One worker's detector: its flow table, its rules, its counters. Records in, outputs out.
+//! One worker's detector: its flow table, its contests, its rules, its counters.
 //!
-//! It owns a share of all tuples (see [`owner`]) and never looks at another worker's.
+//! It owns a share of all tuples (see [`owner`]) and never looks at another worker's. Same records
+//! in, same outputs out, whatever the size of the batches.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use xdpwatch_prog::record::Record;
+use ahash::RandomState;
+use xdpwatch_prog::record::{Record, flags};
 
-use crate::finding::Finding;
+use crate::contest::{Contest, Event, holder};
+use crate::contests::Contests;
+use crate::counters::Counters;
+use crate::detect::tuple_reuse;
+use crate::finding::{Endpoint, Finding};
+use crate::flow::{Flow, SECOND_US, State, marks};
+use crate::flows::{Census, Flows, Place};
+use crate::legs::Sighting;
+use crate::seq::ahead;
+use crate::tuple::{Side, Tuple};
+
+pub use crate::tuple::owner;
+
+/// Records whose table lines are fetched together: enough to hide a memory access behind others.
+const BATCH: usize = 64;
+
+/// Time between two steps of the sweep, in record time.
+const TICK_US: u64 = SECOND_US / 10;
+
+/// A SYN this soon after what it belongs to was only reordered or copied.
+const LATE_SYN_US: u64 = SECOND_US;
+
+/// Bytes a client may have sent before its late SYN arrives.
+const LATE_SYN_BYTES: i32 = 1 << 16;
+
+/// An ACK out of the blue answers a SYN at most this much later.
+const ANSWER_US: u64 = 3 * SECOND_US;
+
+/// An acknowledgment this far past the SYN may be of data that was not seen.
+const UNSEEN_BYTES: i32 = 1 << 20;
 
 /// Sizes and choices, fixed at start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Tuples held at most, by this worker.
+    /// IPv4 tuples held at most, by this worker; a quarter as many IPv6 ones besides.
     pub max_tuples: usize,
     /// How long closed tuples are remembered while there is room.
     pub horizon_ns: u64,
@@ -26,8 +58,10 @@ pub struct Config {
 /// What a worker hands on, in order of time.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// When it happened; a worker's outputs never go back in time.
+    /// When it happened, nanoseconds; a worker's outputs never go back in time.
     pub at_ns: u64,
+    /// The tuple it is about: with the time, the order in which workers' outputs are merged.
+    pub tuple: Tuple,
     /// What happened.
     pub kind: Kind,
 }
@@ -35,67 +69,428 @@ pub struct Output {
 /// The kinds of output.
 #[derive(Clone, Debug)]
 pub enum Kind {
+    /// A segment by which two legs of one request can be joined.
+    Sighting(Sighting),
+    /// A holder held a tuple for longer than its model says.
+    HeldLonger {
+        /// Who.
+        host: Endpoint,
+        /// For how long at least since its timer was set, microseconds.
+        held_us: u64,
+    },
     /// A rule's finding.
-    Finding(Finding),
+    Finding(Box<Finding>),
 }
 
 /// One worker's detector.
 #[derive(Debug)]
 pub struct Watch {
     config: Config,
+    flows: Flows,
+    contests: Contests,
+    counters: Counters,
+    now_us: u64,
+    next_tick_us: u64,
+}
+
+/// One record on its way through: what it is about and where it stands.
+struct Seen<'a> {
+    record: &'a Record,
+    tuple: Tuple,
+    sender: Side,
+    hash: u64,
+    now_us: u64,
 }
 
 impl Watch {
-    /// Allocates everything it will ever need.
+    /// Reserves everything it will ever need.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config }
+        let [a, b, c, d] = config.seeds;
+        let state = RandomState::with_seeds(a, b, c, d);
+        let contests = (config.max_tuples / 16).clamp(1024, 1 << 16);
+        let horizon_us = config.horizon_ns / 1000;
+        Self {
+            flows: Flows::new(config.max_tuples, horizon_us, state.clone()),
+            contests: Contests::new(contests, state),
+            counters: Counters::default(),
+            now_us: 0,
+            next_tick_us: 0,
+            config,
+        }
     }
 
     /// Takes records in order of time and appends what follows from them.
     pub fn observe(&mut self, records: &[Record], out: &mut Vec<Output>) {
-        let _ = (records, out, &self.config);
+        for batch in records.chunks(BATCH) {
+            let mut hashes = [0; BATCH];
+            let mut touched = 0u64;
+            for (record, hash) in batch.iter().zip(&mut hashes) {
+                let tuple = Tuple::of(record, self.config.vlan_key).0;
+                *hash = self.flows.hash(&tuple);
+                touched = touched.wrapping_add(self.flows.touch_tags(&tuple, *hash));
+            }
+            for (record, hash) in batch.iter().zip(hashes) {
+                let tuple = Tuple::of(record, self.config.vlan_key).0;
+                touched = touched.wrapping_add(self.flows.touch_slot(&tuple, hash));
+            }
+            core::hint::black_box(touched);
+            for (record, hash) in batch.iter().zip(hashes) {
+                self.observe_one(record, hash, out);
+            }
+        }
     }
 
     /// Lets time pass: what is due by `now_ns` is appended, with its own deadline as its time.
     pub fn tick(&mut self, now_ns: u64, out: &mut Vec<Output>) {
-        let _ = (now_ns, out);
+        self.pass_time(now_ns / 1000, out);
     }
 
     /// End of input at `end_ns`: what is pending is settled.
     pub fn finish(&mut self, end_ns: u64, out: &mut Vec<Output>) {
-        let _ = (end_ns, out);
+        self.tick(end_ns, out);
+        for contest in self.contests.drain() {
+            self.settle(contest, self.now_us, out);
+        }
     }
 
     /// Everything counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        self.counters
+    }
+
+    /// Tuples held now, by state.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.flows.census()
+    }
+
+    /// How long closed tuples are in fact remembered, nanoseconds.
+    #[must_use]
+    pub fn remembered_ns(&self) -> u64 {
+        self.flows.remembered_us() * 1000
+    }
+
+    fn observe_one(&mut self, record: &Record, hash: u64, out: &mut Vec<Output>) {
+        self.counters.records += 1;
+        self.pass_time(record.at_ns / 1000, out);
+        let (tuple, sender) = Tuple::of(record, self.config.vlan_key);
+        let seen = Seen { record, tuple, sender, hash, now_us: self.now_us };
+        let found = self.flows.find(&tuple, hash, self.now_us);
+        let client = found.and_then(|(_, flow)| flow.client());
+        if let Some(sighting) = Sighting::of(record, sender, client) {
+            out.push(Output { at_ns: self.now_us * 1000, tuple, kind: Kind::Sighting(sighting) });
+        }
+        match found {
+            None => self.first_seen(&seen),
+            Some((place, flow)) if flow.is(marks::CONTESTED) => {
+                self.contested(&seen, place, flow, out);
+            }
+            Some((place, flow)) => self.known(&seen, place, flow, out),
+        }
+    }
+
+    #[inline]
+    fn pass_time(&mut self, now_us: u64, out: &mut Vec<Output>) {
+        self.now_us = self.now_us.max(now_us);
+        if self.contests.next_due_us() <= self.now_us {
+            while let Some(contest) = self.contests.pop_due(self.now_us) {
+                let due_us = contest.due_us;
+                self.settle(contest, due_us, out);
+            }
+        }
+        if self.now_us >= self.next_tick_us {
+            self.next_tick_us = self.now_us + TICK_US;
+            self.flows.sweep(self.now_us);
+        }
+    }
+
+    /// A tuple of which nothing is known.
+    fn first_seen(&mut self, seen: &Seen) {
+        if seen.record.has_flags(flags::RST) {
+            self.counters.stray_resets += 1;
+            return;
+        }
+        let flow = Flow::open(seen.record, seen.sender, seen.now_us);
+        self.count_opened(&flow);
+        self.flows.insert(&seen.tuple, seen.hash, &flow, seen.now_us, &mut self.counters);
+    }
+
+    fn count_opened(&mut self, flow: &Flow) {
+        match flow.state {
+            State::SynSent => self.counters.connections += 1,
+            _ => self.counters.mid_stream += 1,
+        }
+    }
+
+    /// A tuple that nobody contests.
+    fn known(&mut self, seen: &Seen, place: Place, mut flow: Flow, out: &mut Vec<Output>) {
+        let before = flow.state;
+        if seen.record.is_pure_syn() {
+            return self.syn(seen, place, flow);
+        }
+        if begins_unseen(&flow, seen) {
+            return self.replace(seen, place, before);
+        }
+        if answers_for_unknown(&flow, seen) {
+            return self.open_unknown(seen, place, flow, out);
+        }
+        flow.advance(seen.record, seen.sender, seen.now_us);
+        self.flows.store(place, before, &flow);
+    }
+
+    /// A SYN on a tuple that has a flow.
+    fn syn(&mut self, seen: &Seen, place: Place, mut flow: Flow) {
+        let before = flow.state;
+        match relation(&flow, seen) {
+            Relation::Repeated => {
+                self.counters.syn_repeated += 1;
+                flow.advance(seen.record, seen.sender, seen.now_us);
+                return self.flows.store(place, before, &flow);
+            }
+            Relation::Late => {
+                self.counters.late_syns += 1;
+                flow.adopt_syn(seen.record, seen.sender);
+                return self.flows.store(place, before, &flow);
+            }
+            Relation::New => {}
+        }
+        if let Some(holder) = holder(&flow, seen.sender) {
+            let contest = Contest::open(seen.tuple, &flow, holder, seen.record, seen.now_us);
+            return self.contest(seen, place, flow, contest);
+        }
+        let held_by_sender = before == State::TimeWait && flow.closer() == seen.sender;
+        self.counters.self_reuse += u64::from(held_by_sender);
+        self.replace(seen, place, before);
+    }
+
+    /// The flow gives way to a new incarnation that begins with this record.
+    fn replace(&mut self, seen: &Seen, place: Place, before: State) {
+        let flow = Flow::open(seen.record, seen.sender, seen.now_us);
+        self.count_opened(&flow);
+        self.flows.store(place, before, &flow);
+    }
+
+    fn contest(&mut self, seen: &Seen, place: Place, mut flow: Flow, mut contest: Contest) {
+        let before = flow.state;
+        contest.rearm(seen.record, &mut flow, seen.now_us);
+        if !self.contests.insert(contest) {
+            self.counters.contests_full += 1;
+            return self.replace(seen, place, before);
+        }
+        self.counters.contests += 1;
+        flow.mark(marks::CONTESTED, true);
+        self.flows.store(place, before, &flow);
+    }
+
+    /// A bare ACK with an unrelated number to a fresh SYN: the holder's connection predates the feed.
+    fn open_unknown(&mut self, seen: &Seen, place: Place, mut flow: Flow, out: &mut Vec<Output>) {
+        let before = flow.state;
+        let initiator = seen.sender.peer();
+        let mut contest = Contest::open_unknown(seen.tuple, &flow, initiator, seen.record);
+        let event = contest.hear_holder(seen.record, seen.now_us);
+        flow.ends[initiator.index()].next = contest.held.expected;
+        if let Some(event) = event {
+            self.speaker(out).report(&mut contest, event, seen.now_us);
+        }
+        if self.contests.insert(contest) {
+            self.counters.contests += 1;
+            flow.mark(marks::CONTESTED, true);
+        } else {
+            self.counters.contests_full += 1;
+        }
+        self.flows.store(place, before, &flow);
+    }
+
+    /// A segment on a contested tuple: of the attempt, of the holder's answer, or of the old flow.
+    fn contested(&mut self, seen: &Seen, place: Place, mut flow: Flow, out: &mut Vec<Output>) {
+        let before = flow.state;
+        let Some(contest) = self.contests.get_mut(&seen.tuple) else {
+            flow.mark(marks::CONTESTED, false);
+            return self.known(seen, place, flow, out);
+        };
+        let heard = hear(contest, &mut flow, seen);
+        if let Some(event) = heard.event {
+            let all_reuse = self.config.all_reuse;
+            Speaker { counters: &mut self.counters, all_reuse, out }.report(
+                contest,
+                event,
+                seen.now_us,
+            );
+        }
+        if heard.then == Then::GoOn {
+            return self.flows.store(place, before, &flow);
+        }
+        let (syn, initiator, first_us) = (contest.syn, contest.initiator, contest.first_us);
+        self.contests.remove(&seen.tuple);
+        if heard.then == Then::BeginAnew {
+            flow.mark(marks::CONTESTED, false);
+            return self.syn(seen, place, flow);
+        }
+        let mut new = Flow::open(&syn, initiator, first_us);
+        new.advance(seen.record, seen.sender, seen.now_us);
+        self.counters.connections += 1;
+        self.flows.store(place, before, &new);
+    }
+
+    /// Nobody waits for this contest any more.
+    fn settle(&mut self, mut contest: Contest, at_us: u64, out: &mut Vec<Output>) {
+        let hash = self.flows.hash(&contest.tuple);
+        if let Some((place, mut flow)) = self.flows.find(&contest.tuple, hash, self.now_us) {
+            let before = flow.state;
+            flow.mark(marks::CONTESTED, false);
+            self.flows.store(place, before, &flow);
+        }
+        self.speaker(out).report(&mut contest, Event::Failed, at_us);
+    }
+
+    fn speaker<'a>(&'a mut self, out: &'a mut Vec<Output>) -> Speaker<'a> {
+        let all_reuse = self.config.all_reuse;
+        Speaker { counters: &mut self.counters, all_reuse, out }
     }
 }
 
-/// What a worker counts. Adding two gives the counts of both workers together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Records observed.
-    pub records: u64,
+/// Counts what happens to contests and lets the rules speak.
+struct Speaker<'a> {
+    counters: &'a mut Counters,
+    all_reuse: bool,
+    out: &'a mut Vec<Output>,
 }
 
-impl Counters {
-    /// Name and value of every counter, in the order printed.
-    pub fn each(&self, mut f: impl FnMut(&'static str, u64)) {
-        f("records", self.records);
+impl Speaker<'_> {
+    fn report(&mut self, contest: &mut Contest, event: Event, at_us: u64) {
+        let tuple = contest.tuple;
+        let mut push = |kind| self.out.push(Output { at_ns: at_us * 1000, tuple, kind });
+        let answered = matches!(event, Event::Refused | Event::Connected);
+        if answered && tuple_reuse::held_past_deadline(contest) {
+            let host = tuple.end(contest.initiator.peer());
+            let held_us = at_us.saturating_sub(contest.armed_us());
+            push(Kind::HeldLonger { host, held_us });
+        }
+        if let Some(finding) = tuple_reuse::observe(contest, event, at_us, self.all_reuse) {
+            push(Kind::Finding(Box::new(finding)));
+        }
+        self.count(contest, event);
     }
 
-    /// Adds another worker's counts.
-    pub fn add(&mut self, other: &Self) {
-        self.records += other.records;
+    fn count(&mut self, contest: &Contest, event: Event) {
+        let counters = &mut self.counters;
+        match event {
+            Event::Refused | Event::SynRepeated { .. } => return,
+            Event::Connected if contest.fired => counters.reuse_recovered += 1,
+            Event::Connected if contest.expired => counters.reuse_expired += 1,
+            Event::Connected => counters.reuse_accepted += 1,
+            Event::Failed if contest.fired => counters.reuse_failed += 1,
+            Event::Failed => counters.reuse_abandoned += 1,
+        }
+        counters.model_contradicted += u64::from(tuple_reuse::contradicted(contest));
     }
 }
 
-/// Which of `workers` owns the tuple of this record; the same for both directions.
-#[must_use]
-pub fn owner(record: &Record, seed: u64, workers: usize) -> usize {
-    let _ = (record, seed);
-    workers.saturating_sub(1).min(0)
+/// What a SYN is to the flow on its tuple.
+enum Relation {
+    /// The same SYN again before any answer.
+    Repeated,
+    /// The flow's own SYN, reordered or copied.
+    Late,
+    /// An attempt at a new connection.
+    New,
+}
+
+fn relation(flow: &Flow, seen: &Seen) -> Relation {
+    let since_us = |then: u64| seen.now_us.saturating_sub(then);
+    match flow.client() {
+        Some(client) if client == seen.sender && flow.isn == seen.record.seq => match flow.state {
+            State::SynSent | State::SynReceived => Relation::Repeated,
+            // A new connection may by chance, or by a poor generator, have the old one's ISN.
+            state if state >= State::FinWait1 && since_us(flow.last_us) > LATE_SYN_US => {
+                Relation::New
+            }
+            _ => Relation::Late,
+        },
+        None if since_us(flow.first_us) < LATE_SYN_US => {
+            let sent = ahead(flow.end(seen.sender).next, seen.record.seq);
+            let is_its_syn = flow.seen(seen.sender) && (1..LATE_SYN_BYTES).contains(&sent);
+            if is_its_syn { Relation::Late } else { Relation::New }
+        }
+        _ => Relation::New,
+    }
+}
+
+/// A SYN/ACK whose SYN was not seen, on a tuple that has an older flow.
+fn begins_unseen(flow: &Flow, seen: &Seen) -> bool {
+    if !seen.record.has_flags(flags::SYN | flags::ACK) {
+        return false;
+    }
+    let isn = seen.record.ack.wrapping_sub(1);
+    let own = flow.client() == Some(seen.sender.peer()) && flow.isn == isn;
+    let mid_stream = flow.client().is_none() && flow.state < State::FinWait1;
+    !own && !mid_stream
+}
+
+/// A bare ACK that acknowledges something else than the only SYN seen.
+fn answers_for_unknown(flow: &Flow, seen: &Seen) -> bool {
+    let record = seen.record;
+    let shape = flags::SYN | flags::FIN | flags::RST | flags::ACK;
+    let bare = record.flags & shape == flags::ACK && record.payload_len == 0;
+    let from_server = flow.client() == Some(seen.sender.peer());
+    let timely = seen.now_us.saturating_sub(flow.last_us) <= ANSWER_US;
+    let past_syn = ahead(record.ack, flow.isn);
+    flow.state == State::SynSent
+        && bare
+        && from_server
+        && timely
+        && !(0..=UNSEEN_BYTES).contains(&past_syn)
+}
+
+/// What a segment meant to a contest.
+struct Heard {
+    event: Option<Event>,
+    then: Then,
+}
+
+/// What follows for the flow.
+#[derive(PartialEq, Eq)]
+enum Then {
+    /// The contest goes on.
+    GoOn,
+    /// The new connection takes the old one's place.
+    Connect,
+    /// The initiator gave this SYN up for another.
+    BeginAnew,
+}
+
+fn hear(contest: &mut Contest, flow: &mut Flow, seen: &Seen) -> Heard {
+    let Seen { record, sender, now_us, .. } = *seen;
+    let go_on = |event| Heard { event, then: Then::GoOn };
+    let connect = |event| Heard { event: Some(event), then: Then::Connect };
+    if sender == contest.initiator {
+        if record.is_pure_syn() {
+            if contest.is_same_syn(record) {
+                return go_on(contest.syn_again(record, flow, now_us));
+            }
+            let late = flow.client() == Some(sender) && flow.isn == record.seq;
+            let then = if late { Then::GoOn } else { Then::BeginAnew };
+            return Heard { event: (!late).then_some(Event::Failed), then };
+        }
+        let (event, is_new) = contest.hear_initiator(record, now_us);
+        if let (Some(event), true) = (event, is_new) {
+            return connect(event);
+        }
+        flow.advance(record, sender, now_us);
+        return go_on(event);
+    }
+    if contest.is_accepted_by(record) {
+        return connect(contest.accepted(record, now_us));
+    }
+    let event = contest.hear_holder(record, now_us);
+    match event {
+        Some(Event::Connected) => return connect(Event::Connected),
+        Some(_) if record.has_flags(flags::RST) => flow.enter(State::Reset, now_us),
+        // The initiator's RST will carry exactly this number.
+        Some(_) => flow.ends[contest.initiator.index()].next = contest.held.expected,
+        None => flow.advance(record, sender, now_us),
+    }
+    go_on(event)
 }

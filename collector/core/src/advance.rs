@@ -1,0 +1,240 @@
+//! What one segment does to a flow: the TCP state machine, seen from the wire (RFC 9293, 3.10.7).
+//!
+//! A SYN that would open a *new* connection on the tuple is not decided here; that is a contest.
+
+use xdpwatch_prog::record::{Record, flags, marks as record_marks};
+
+use crate::flow::{End, Flow, IDLE_UNKNOWN, SCALE_UNKNOWN, State, marks};
+use crate::seq::ahead;
+use crate::tuple::Side;
+
+/// Numbers further ahead than this are of another incarnation and are not learned.
+const PLAUSIBLE_AHEAD: i32 = 1 << 30;
+
+/// A RST this far from the expected sequence number is not believed where the window is unknown.
+const RST_SLACK: u32 = 1 << 20;
+
+impl Flow {
+    /// A flow first seen at this segment: at its SYN, or in mid-stream.
+    #[must_use]
+    pub fn open(record: &Record, sender: Side, now_us: u64) -> Self {
+        let end = End { scale: SCALE_UNKNOWN, ..End::default() };
+        let mut flow = Self {
+            first_us: now_us,
+            last_us: now_us,
+            changed_us: now_us,
+            rearmed_ms: 0,
+            idle_ms: IDLE_UNKNOWN,
+            isn: 0,
+            ends: [end, end],
+            state: State::Established,
+            marks: 0,
+        };
+        if record.is_pure_syn() {
+            flow.state = State::SynSent;
+            flow.learn_client(sender, record.seq);
+        }
+        flow.advance(record, sender, now_us);
+        flow
+    }
+
+    /// Takes the next segment of this connection.
+    pub fn advance(&mut self, record: &Record, sender: Side, now_us: u64) {
+        if record.has_flags(flags::RST) {
+            self.reset(record, sender, now_us);
+        } else {
+            let before = self.state;
+            if before == State::TimeWait {
+                self.rearm_by(record, sender, now_us);
+            }
+            self.learn(record, sender);
+            if record.has_flags(flags::SYN) {
+                self.handshake(record, sender, now_us);
+            } else if record.has_flags(flags::ACK) {
+                self.acknowledge(record, sender, now_us);
+            }
+            if record.has_flags(flags::FIN) {
+                self.finish(record, sender, now_us);
+            }
+            let answered = before == State::TimeWait && sender == self.closer();
+            self.mark(marks::LIMITED, answered);
+        }
+        self.last_us = now_us;
+    }
+
+    /// Takes in the flow's own SYN, which came after other segments of it.
+    pub fn adopt_syn(&mut self, record: &Record, sender: Side) {
+        if self.client().is_none() {
+            self.learn_client(sender, record.seq);
+            self.handshake(record, sender, self.last_us);
+        }
+    }
+
+    fn learn_client(&mut self, client: Side, isn: u32) {
+        self.isn = isn;
+        self.mark(marks::CLIENT_KNOWN, true);
+        self.mark(marks::CLIENT_IS_B, client == Side::B);
+    }
+
+    /// Sequence numbers, windows and timestamps that the segment shows of both ends.
+    fn learn(&mut self, record: &Record, sender: Side) {
+        let next = record.seq.wrapping_add(record.sequence_len());
+        let peer = sender.peer();
+        let peer_seen = self.seen(peer);
+        let own = &mut self.ends[sender.index()];
+        if self.marks & marks::SEEN << sender.index() == 0 || is_newer(next, own.next) {
+            own.next = next;
+        }
+        if record.flags & flags::SYN == 0 {
+            own.window = record.window;
+        }
+        self.mark(marks::SEEN << sender.index(), true);
+        let other = &mut self.ends[peer.index()];
+        if record.has_flags(flags::ACK) && (!peer_seen || is_newer(record.ack, other.next)) {
+            other.next = record.ack;
+        }
+        self.learn_timestamps(record, sender);
+    }
+
+    /// TS.Recent of both ends: the sender's TSval, and what its TSecr says of the peer's.
+    fn learn_timestamps(&mut self, record: &Record, sender: Side) {
+        let Some(ts_val) = record.timestamp() else {
+            let negotiated = !record.has_mark(record_marks::OPTIONS_CUT);
+            if negotiated && record.has_flags(flags::SYN | flags::ACK) {
+                self.mark(marks::TIMESTAMPS | marks::TIMESTAMPS << 1, false);
+            }
+            return;
+        };
+        let fresh = self.state >= State::FinWait1 && sender != self.closer();
+        self.mark(marks::TIMESTAMP_FRESH, fresh || self.is(marks::TIMESTAMP_FRESH));
+        self.learn_timestamp(sender, ts_val);
+        if record.has_flags(flags::ACK) && record.ts_ecr != 0 {
+            self.learn_timestamp(sender.peer(), record.ts_ecr);
+        }
+    }
+
+    /// PAWS keeps TS.Recent from going back (RFC 7323, 5.3), so only a newer value counts.
+    fn learn_timestamp(&mut self, side: Side, ts_val: u32) {
+        let known = self.timestamp(side);
+        if known.is_none_or(|last| ahead(ts_val, last) > 0) {
+            self.ends[side.index()].ts_val = ts_val;
+        }
+        self.mark(marks::TIMESTAMPS << side.index(), true);
+    }
+
+    /// SYN and SYN/ACK: who is client, the window shifts, the first states.
+    fn handshake(&mut self, record: &Record, sender: Side, now_us: u64) {
+        let shift = record.has_mark(record_marks::WINDOW_SCALE).then_some(record.window_scale);
+        self.ends[sender.index()].scale = shift.map_or(0, |shift| shift.min(14));
+        if !record.has_flags(flags::ACK) {
+            return;
+        }
+        // Both or neither scale their windows (RFC 7323, 2.2).
+        let peer = &mut self.ends[sender.peer().index()];
+        peer.scale = if shift.is_some() { peer.scale } else { 0 };
+        if self.client().is_none() {
+            self.learn_client(sender.peer(), record.ack.wrapping_sub(1));
+        }
+        self.mark(marks::SYN_ACK_SEEN, true);
+        if self.state < State::SynReceived || self.first_us == now_us {
+            self.enter(State::SynReceived, now_us);
+        }
+    }
+
+    /// What the acknowledgment field completes (RFC 9293, 3.10.7.4, fifth).
+    fn acknowledge(&mut self, record: &Record, sender: Side, now_us: u64) {
+        let from_closer = sender == self.closer();
+        let covers_all = ahead(record.ack, self.end(sender.peer()).next) >= 0;
+        match self.state {
+            // SYN-SENT, SYN-RECEIVED: anything after the SYNs means that data may flow.
+            State::SynSent | State::SynReceived => self.enter(State::Established, now_us),
+            // FIN-WAIT-1: "if the FIN segment is now acknowledged, enter FIN-WAIT-2".
+            State::FinWait1 if !from_closer && covers_all => self.enter(State::FinWait2, now_us),
+            // LAST-ACK: the closer acknowledged the other's FIN and is in TIME-WAIT by now.
+            State::LastAck if from_closer && covers_all => self.enter(State::TimeWait, now_us),
+            // CLOSING: "if the ACK acknowledges our FIN, enter TIME-WAIT".
+            State::Closing if covers_all => self.enter(State::TimeWait, now_us),
+            _ => {}
+        }
+    }
+
+    /// What the FIN bit does (RFC 9293, 3.10.7.4, eighth).
+    fn finish(&mut self, record: &Record, sender: Side, now_us: u64) {
+        match self.state {
+            State::SynSent | State::SynReceived | State::Established => {
+                let silence_ms = now_us.saturating_sub(self.last_us) / 1000;
+                if self.first_us != now_us {
+                    self.idle_ms = u32::try_from(silence_ms)
+                        .map_or(IDLE_UNKNOWN, |ms| ms.min(IDLE_UNKNOWN - 1));
+                }
+                self.mark(marks::CLOSER_IS_B, sender == Side::B);
+                self.mark(marks::TIMESTAMP_FRESH, false);
+                self.enter(State::FinWait1, now_us);
+            }
+            State::FinWait1 if sender != self.closer() => {
+                // A FIN that acknowledges the closer's FIN came through `acknowledge` first.
+                self.mark(marks::BOTH_CLOSED, true);
+                self.freshen(record);
+                self.enter(State::Closing, now_us);
+            }
+            State::FinWait2 if sender != self.closer() => {
+                self.freshen(record);
+                self.enter(State::LastAck, now_us);
+            }
+            _ => {}
+        }
+    }
+
+    fn freshen(&mut self, record: &Record) {
+        if record.timestamp().is_some() {
+            self.mark(marks::TIMESTAMP_FRESH, true);
+        }
+    }
+
+    /// Which segments to a holder in TIME-WAIT set its timer anew (`tcp_timewait_state_process`).
+    fn rearm_by(&mut self, record: &Record, sender: Side, now_us: u64) {
+        if sender == self.closer() && !self.is(marks::BOTH_CLOSED) {
+            return;
+        }
+        let paws = self.paws_rejects(record, sender);
+        if paws || record.has_flags(flags::ACK) {
+            self.rearm(now_us);
+        }
+    }
+
+    /// Whether the peer of `sender` takes the segment for an old one (RFC 7323, 5.3).
+    fn paws_rejects(&self, record: &Record, sender: Side) -> bool {
+        match (record.timestamp(), self.timestamp(sender)) {
+            (Some(ts_val), Some(recent)) => recent != 0 && ahead(recent, ts_val) > 0,
+            _ => false,
+        }
+    }
+
+    /// A RST: from an end that holds nothing any more, or to one that may believe it.
+    fn reset(&mut self, record: &Record, sender: Side, now_us: u64) {
+        let expected = self.end(sender).next;
+        let exact = record.seq == expected;
+        let believed = match self.state {
+            // The holder itself says that it holds nothing.
+            State::TimeWait | State::LastAck if sender == self.closer() => true,
+            // TIME-WAIT believes only the exact number, and PAWS comes first.
+            State::TimeWait => exact && !self.paws_rejects(record, sender),
+            _ => {
+                let slack = match self.end(sender.peer()).scale {
+                    SCALE_UNKNOWN => RST_SLACK,
+                    scale => (u32::from(self.end(sender.peer()).window) << scale).max(1),
+                };
+                !self.seen(sender) || ahead(record.seq, expected).unsigned_abs() <= slack
+            }
+        };
+        if believed && self.state != State::Reset {
+            self.enter(State::Reset, now_us);
+        }
+    }
+}
+
+/// Whether `new` moves a counter of this incarnation on.
+#[inline]
+fn is_newer(new: u32, known: u32) -> bool {
+    (1..PLAUSIBLE_AHEAD).contains(&ahead(new, known))
+}

@@ -1,0 +1,169 @@
+//! The two legs of a balancer that rewrites addresses but keeps the client's port and timestamps:
+//! segments with one port and one TSval, milliseconds apart on two tuples, are one segment.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+use xdpwatch_prog::record::{Record, flags};
+
+use crate::finding::{Endpoint, Fact, Finding};
+use crate::tuple::Side;
+
+/// A balancer passes a segment on within this time.
+const FORWARDED_US: u64 = 10_000;
+
+/// Segments remembered while their twin may still come.
+const RECENT: usize = 1 << 14;
+
+/// Joined tuples remembered, in each of two generations.
+const JOINED: usize = 1 << 15;
+
+/// One end's SYN or FIN with its timestamp: what a twin on the other leg repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// The connection it is on.
+    pub leg: Leg,
+    /// Whether the client sent it.
+    pub from_client: bool,
+    /// Its TSval.
+    pub ts_val: u32,
+}
+
+/// A connection by its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Leg {
+    /// The end that sent, or by its port must have sent, the SYN.
+    pub client: Endpoint,
+    /// The other end.
+    pub server: Endpoint,
+}
+
+impl Sighting {
+    /// What this record shows, if it is a SYN or FIN with a timestamp. Where the client is not known,
+    /// the higher port is taken for the client's.
+    #[must_use]
+    pub fn of(record: &Record, sender: Side, client: Option<Side>) -> Option<Self> {
+        let ts_val = record.timestamp()?;
+        let ends = record.flags & (flags::SYN | flags::FIN | flags::RST);
+        if ends != flags::SYN && ends != flags::FIN {
+            return None;
+        }
+        let src = Endpoint { addr: record.src_addr, port: record.src_port };
+        let dst = Endpoint { addr: record.dst_addr, port: record.dst_port };
+        let from_client = match (ends, client) {
+            (flags::SYN, _) => !record.has_flags(flags::ACK),
+            (_, Some(client)) => client == sender,
+            (_, None) => src.port > dst.port,
+        };
+        let (client, server) = if from_client { (src, dst) } else { (dst, src) };
+        Some(Self { leg: Leg { client, server }, from_client, ts_val })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    sighting: Sighting,
+    at_us: u64,
+}
+
+/// The legs that a tuple was joined with, the latest and the one before it.
+#[derive(Clone, Copy, Debug)]
+struct Joined {
+    latest: Leg,
+    latest_us: u64,
+    before: Option<Leg>,
+}
+
+/// Joins legs from sightings in order of time. All memory is bounded.
+#[derive(Debug)]
+pub struct Legs {
+    recent: Vec<Option<Recent>>,
+    joined: HashMap<Leg, Joined, RandomState>,
+    older: HashMap<Leg, Joined, RandomState>,
+    state: RandomState,
+}
+
+impl Legs {
+    /// Reserves everything it will ever need.
+    #[must_use]
+    pub fn new(seeds: [u64; 4]) -> Self {
+        let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
+        let map = || HashMap::with_capacity_and_hasher(JOINED, state.clone());
+        Self { recent: vec![None; RECENT], joined: map(), older: map(), state }
+    }
+
+    /// Takes a sighting, and joins its leg with that of its twin, if that has come.
+    pub fn see(&mut self, sighting: Sighting, at_us: u64) {
+        let key = (sighting.leg.client.port, sighting.ts_val, sighting.from_client);
+        let slot = self.state.hash_one(key) as usize % RECENT;
+        if let Some(recent) = self.recent[slot] {
+            let twin = recent.sighting;
+            let twin_key = (twin.leg.client.port, twin.ts_val, twin.from_client);
+            let soon = at_us.saturating_sub(recent.at_us) <= FORWARDED_US;
+            if twin_key == key && twin.leg != sighting.leg && soon {
+                self.join(sighting.leg, twin.leg, at_us);
+                self.join(twin.leg, sighting.leg, at_us);
+            }
+        }
+        self.recent[slot] = Some(Recent { sighting, at_us });
+    }
+
+    fn join(&mut self, leg: Leg, other: Leg, at_us: u64) {
+        let known = self.joined.get(&leg).or_else(|| self.older.get(&leg)).copied();
+        let before = match known {
+            Some(known) if known.latest == other => known.before,
+            Some(known) => Some(known.latest),
+            None => None,
+        };
+        if self.joined.len() >= JOINED && !self.joined.contains_key(&leg) {
+            core::mem::swap(&mut self.joined, &mut self.older);
+            self.joined.clear();
+        }
+        self.joined.insert(leg, Joined { latest: other, latest_us: at_us, before });
+    }
+
+    /// Names the other legs of the finding's new and previous connection, as far as joined.
+    pub fn annotate(&self, finding: &mut Finding) {
+        let leg = Leg { client: finding.src, server: finding.dst };
+        let Some(joined) = self.joined.get(&leg).or_else(|| self.older.get(&leg)) else { return };
+        let since_new = joined.latest_us + FORWARDED_US >= finding.began_ns / 1000;
+        let (new, previous) = if since_new {
+            (Some(joined.latest), joined.before)
+        } else {
+            (None, Some(joined.latest))
+        };
+        set_leg(finding, new, &NEW);
+        set_leg(finding, previous, &PREVIOUS);
+    }
+}
+
+/// Labels of one leg's facts: client address and port, server address and port, how matched.
+type Labels = [&'static str; 5];
+
+const NEW: Labels = [
+    "legs.new.src_ip",
+    "legs.new.src_port",
+    "legs.new.dest_ip",
+    "legs.new.dest_port",
+    "legs.new.matched_by",
+];
+
+const PREVIOUS: Labels = [
+    "legs.previous.src_ip",
+    "legs.previous.src_port",
+    "legs.previous.dest_ip",
+    "legs.previous.dest_port",
+    "legs.previous.matched_by",
+];
+
+fn set_leg(finding: &mut Finding, leg: Option<Leg>, labels: &Labels) {
+    let Some(Leg { client, server }) = leg else { return };
+    let [src_ip, src_port, dest_ip, dest_port, matched_by] = *labels;
+    finding.set(src_ip, Fact::Address(client.addr));
+    finding.set(src_port, Fact::Number(i64::from(client.port)));
+    finding.set(dest_ip, Fact::Address(server.addr));
+    finding.set(dest_port, Fact::Number(i64::from(server.port)));
+    finding.set(matched_by, Fact::Word("port_and_tsval"));
+}

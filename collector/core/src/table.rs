@@ -1,0 +1,313 @@
+//! A hash table of fixed capacity: packed slots in groups of 16, two candidate groups per key.
+//!
+//! A lookup reads at most two lines of tags and the slots whose tag matches; an insert takes the
+//! emptier group, or replaces the entry that the caller gives up most readily; nothing ever moves.
+//! It knows words, not flows: what may be given up is the caller's to say.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Slots per group: one comparison of 16 tags.
+const GROUP: usize = 16;
+
+/// 64-bit words in a cache line.
+const LINE_WORDS: usize = 8;
+
+/// Words of value at the end of each key.
+pub const VALUE: usize = crate::flow::Flow::WORDS;
+
+/// Where an entry lies; valid until it is removed or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Index(usize);
+
+/// What an insert did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insert {
+    /// Taken into a free slot.
+    Placed(Index),
+    /// Taken in place of an entry with this value.
+    Replaced(Index, [u64; VALUE]),
+    /// Nothing in reach may be given up.
+    Full,
+}
+
+/// Slots of `SLOT` words, of which the first `KEY` are the key and the next [`VALUE`] the value.
+#[derive(Debug)]
+pub struct Table<const KEY: usize, const SLOT: usize> {
+    /// One byte per slot, 0 for a free one.
+    tags: Vec<[u8; GROUP]>,
+    /// The slots, after `skip` words that bring them to a cache line's beginning.
+    words: Vec<u64>,
+    skip: usize,
+    used: usize,
+    /// The group that the next sweep begins with.
+    cursor: usize,
+}
+
+impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
+    /// Reserves room for `capacity` entries, rounded up to whole groups.
+    ///
+    /// Memory comes zeroed from the system, so that pages are only taken as they are used.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        const { assert!(KEY + VALUE <= SLOT && SLOT.is_multiple_of(LINE_WORDS)) };
+        let groups = capacity.div_ceil(GROUP).max(2);
+        let words = vec![0u64; groups * GROUP * SLOT + LINE_WORDS - 1];
+        let misaligned = words.as_ptr() as usize / size_of::<u64>() % LINE_WORDS;
+        let skip = (LINE_WORDS - misaligned) % LINE_WORDS;
+        Self { tags: vec![[0; GROUP]; groups], words, skip, used: 0, cursor: 0 }
+    }
+
+    /// Entries held.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Entries that fit.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.tags.len() * GROUP
+    }
+
+    /// Reads the tags that a lookup of `hash` will need, so that they are near when it comes.
+    #[inline]
+    #[must_use]
+    pub fn touch_tags(&self, hash: u64) -> u64 {
+        let [first, second] = self.groups(hash);
+        u64::from(self.tags[first][0]) + u64::from(self.tags[second][0])
+    }
+
+    /// Reads the slot that a lookup of `hash` will probably end at.
+    #[inline]
+    #[must_use]
+    pub fn touch_slot(&self, hash: u64) -> u64 {
+        let tag = tag_of(hash);
+        for group in self.groups(hash) {
+            let found = matches(&self.tags[group], tag);
+            if found != 0 {
+                return self.words[self.at(group * GROUP + found.trailing_zeros() as usize)];
+            }
+        }
+        0
+    }
+
+    /// The entry with this key.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, hash: u64, key: &[u64; KEY]) -> Option<Index> {
+        let tag = tag_of(hash);
+        for group in self.groups(hash) {
+            let mut found = matches(&self.tags[group], tag);
+            while found != 0 {
+                let slot = group * GROUP + found.trailing_zeros() as usize;
+                let at = self.at(slot);
+                if self.words[at..at + KEY] == key[..] {
+                    return Some(Index(slot));
+                }
+                found &= found - 1;
+            }
+        }
+        None
+    }
+
+    /// The value of an entry.
+    #[inline]
+    #[must_use]
+    pub fn value(&self, index: Index) -> [u64; VALUE] {
+        let at = self.at(index.0) + KEY;
+        let mut value = [0; VALUE];
+        value.copy_from_slice(&self.words[at..at + VALUE]);
+        value
+    }
+
+    /// Sets the value of an entry.
+    #[inline]
+    pub fn set(&mut self, index: Index, value: &[u64; VALUE]) {
+        let at = self.at(index.0) + KEY;
+        self.words[at..at + VALUE].copy_from_slice(value);
+    }
+
+    /// Frees an entry.
+    pub fn remove(&mut self, index: Index) {
+        let tag = &mut self.tags[index.0 / GROUP][index.0 % GROUP];
+        self.used -= usize::from(*tag != 0);
+        *tag = 0;
+    }
+
+    /// Adds an entry whose key is not there yet.
+    ///
+    /// `give_up` scores an entry's value: the highest score is replaced first, `None` is kept. With
+    /// `replace_only` a free slot is not taken, since the newcomer's class has used up its share.
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        key: &[u64; KEY],
+        value: &[u64; VALUE],
+        replace_only: bool,
+        give_up: impl Fn(&[u64; VALUE]) -> Option<u64>,
+    ) -> Insert {
+        let groups = self.groups(hash);
+        if !replace_only && let Some(slot) = self.free_slot(groups) {
+            self.used += 1;
+            self.write(slot, hash, key, value);
+            return Insert::Placed(Index(slot));
+        }
+        let Some(slot) = self.victim(groups, give_up) else { return Insert::Full };
+        let old = self.value(Index(slot));
+        self.write(slot, hash, key, value);
+        Insert::Replaced(Index(slot), old)
+    }
+
+    /// Looks at the next `groups` groups and frees the entries that `is_over` names.
+    pub fn sweep(&mut self, groups: usize, mut is_over: impl FnMut(&[u64; VALUE]) -> bool) {
+        for _ in 0..groups.min(self.tags.len()) {
+            let group = self.cursor;
+            self.cursor = (group + 1) % self.tags.len();
+            if self.tags[group] == [0; GROUP] {
+                continue;
+            }
+            for lane in 0..GROUP {
+                let index = Index(group * GROUP + lane);
+                if self.tags[group][lane] != 0 && is_over(&self.value(index)) {
+                    self.remove(index);
+                }
+            }
+        }
+    }
+
+    fn free_slot(&self, groups: [usize; 2]) -> Option<usize> {
+        let free = groups.map(|group| matches(&self.tags[group], 0));
+        let emptier = usize::from(free[1].count_ones() > free[0].count_ones());
+        let lane = free[emptier].trailing_zeros() as usize;
+        (lane < GROUP).then_some(groups[emptier] * GROUP + lane)
+    }
+
+    fn victim(
+        &self,
+        groups: [usize; 2],
+        give_up: impl Fn(&[u64; VALUE]) -> Option<u64>,
+    ) -> Option<usize> {
+        let slots = groups.into_iter().flat_map(|group| group * GROUP..(group + 1) * GROUP);
+        slots
+            .filter(|slot| self.tags[slot / GROUP][slot % GROUP] != 0)
+            .filter_map(|slot| Some((give_up(&self.value(Index(slot)))?, slot)))
+            .max_by_key(|(score, slot)| (*score, usize::MAX - slot))
+            .map(|(_, slot)| slot)
+    }
+
+    fn write(&mut self, slot: usize, hash: u64, key: &[u64; KEY], value: &[u64; VALUE]) {
+        self.tags[slot / GROUP][slot % GROUP] = tag_of(hash);
+        let at = self.at(slot);
+        self.words[at..at + KEY].copy_from_slice(key);
+        self.set(Index(slot), value);
+    }
+
+    #[inline]
+    fn at(&self, slot: usize) -> usize {
+        self.skip + slot * SLOT
+    }
+
+    /// The two groups a key may lie in, from independent halves of its hash.
+    #[inline]
+    fn groups(&self, hash: u64) -> [usize; 2] {
+        let count = self.tags.len() as u64;
+        [((hash & 0xffff_ffff) * count) >> 32, ((hash >> 32) * count) >> 32].map(|g| g as usize)
+    }
+}
+
+/// A byte of the hash that is never 0, mixed so that it is not the group's own bits again.
+#[inline]
+fn tag_of(hash: u64) -> u8 {
+    ((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).max(1)
+}
+
+/// One bit per lane whose tag is `tag`.
+#[inline]
+fn matches(tags: &[u8; GROUP], tag: u8) -> u32 {
+    let mut found = 0;
+    for (lane, other) in tags.iter().enumerate() {
+        found |= u32::from(*other == tag) << lane;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    type Small = Table<2, 8>;
+
+    fn hash(key: [u64; 2]) -> u64 {
+        ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(key)
+    }
+
+    #[test]
+    fn slots_begin_at_cache_lines() {
+        let table = Small::new(100);
+        assert_eq!(table.words[table.skip..].as_ptr() as usize % 64, 0);
+        assert_eq!(table.capacity(), 112);
+    }
+
+    #[test]
+    fn it_fills_to_most_of_its_capacity_before_it_refuses() {
+        let mut table = Small::new(100_000);
+        let placed = (0..100_000u64)
+            .take_while(|n| {
+                let key = [*n, 7];
+                let kept = |_: &[u64; VALUE]| None;
+                table.insert(hash(key), &key, &[*n; VALUE], false, kept) != Insert::Full
+            })
+            .count();
+        assert!(placed > 93_000, "{placed}");
+    }
+
+    #[test]
+    fn the_highest_score_is_replaced_and_none_is_kept() {
+        let mut table = Small::new(32);
+        for n in 0..32u64 {
+            table.insert(n << 7, &[n, 0], &[n; VALUE], false, |_| None);
+        }
+        let full = table.used();
+        let key = [99, 0];
+        let kept = table.insert(hash(key), &key, &[99; VALUE], true, |_| None);
+        assert_eq!(kept, Insert::Full);
+        let old = table.insert(hash(key), &key, &[99; VALUE], true, |value| Some(value[0]));
+        assert!(matches!(old, Insert::Replaced(_, value) if value[0] > 0), "{old:?}");
+        assert_eq!(table.used(), full);
+        assert!(table.find(hash(key), &key).is_some());
+    }
+
+    proptest! {
+        /// Any sequence of inserts, lookups and removals gives what a plain map gives.
+        #[test]
+        fn it_is_a_map(steps in prop::collection::vec((0u64..200, 0u8..4), 1..600)) {
+            let mut table = Small::new(2000);
+            let mut model = HashMap::new();
+            for (n, step) in steps {
+                let key = [n, n ^ 5];
+                let found = table.find(hash(key), &key);
+                prop_assert_eq!(found.map(|at| table.value(at)[0]), model.get(&n).copied());
+                match (step, found) {
+                    (0, Some(at)) => {
+                        table.remove(at);
+                        model.remove(&n);
+                    }
+                    (_, Some(at)) => {
+                        table.set(at, &[n + 1; VALUE]);
+                        model.insert(n, n + 1);
+                    }
+                    (_, None) => {
+                        table.insert(hash(key), &key, &[n; VALUE], false, |_| None);
+                        model.insert(n, n);
+                    }
+                }
+                prop_assert_eq!(table.used(), model.len());
+            }
+            table.sweep(usize::MAX, |_| true);
+            prop_assert_eq!(table.used(), 0);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The tuple: both ends of a connection in one order, whichever end sent; its hash, owner and ids.
+//!
+//! Two ids leave the process (`flow_id`, `alert.id`): they are hashed with a fixed key, so that the
+//! same capture gives the same ids everywhere. The table's own hash is keyed at random.
+
+use core::hash::{BuildHasher, Hasher};
+
+use ahash::RandomState;
+use xdpwatch_prog::record::Record;
+
+use crate::finding::Endpoint;
+
+/// One end of a tuple: A is the end that sorts lower by address, then port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The lower end.
+    A = 0,
+    /// The higher end.
+    B = 1,
+}
+
+impl Side {
+    /// The end facing this one.
+    #[inline]
+    #[must_use]
+    pub fn peer(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    /// Index into a pair held in the order A, B.
+    #[inline]
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// B if `is_b`, else A.
+    #[inline]
+    #[must_use]
+    pub fn from_bit(is_b: bool) -> Self {
+        if is_b { Self::B } else { Self::A }
+    }
+}
+
+/// A 4-tuple within one virtual network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tuple {
+    /// The lower end.
+    pub a: Endpoint,
+    /// The higher end.
+    pub b: Endpoint,
+    /// The network it lives in: VNI, with the VLAN ids folded in when they are part of the key.
+    pub realm: u32,
+}
+
+impl Tuple {
+    /// The tuple of a record, and which end sent it.
+    #[inline]
+    #[must_use]
+    pub fn of(record: &Record, vlan_key: bool) -> (Self, Side) {
+        let src = Endpoint { addr: record.src_addr, port: record.src_port };
+        let dst = Endpoint { addr: record.dst_addr, port: record.dst_port };
+        let realm = if vlan_key { with_vlans(record) } else { record.vni };
+        if src <= dst {
+            (Self { a: src, b: dst, realm }, Side::A)
+        } else {
+            (Self { a: dst, b: src, realm }, Side::B)
+        }
+    }
+
+    /// The endpoint at `side`.
+    #[inline]
+    #[must_use]
+    pub fn end(&self, side: Side) -> Endpoint {
+        match side {
+            Side::A => self.a,
+            Side::B => self.b,
+        }
+    }
+
+    /// Keyed hash for tables.
+    #[inline]
+    #[must_use]
+    pub fn hash_with(&self, state: &RandomState) -> u64 {
+        let mut hasher = state.build_hasher();
+        hasher.write_u128(u128::from_ne_bytes(self.a.addr));
+        hasher.write_u128(u128::from_ne_bytes(self.b.addr));
+        let ports = u64::from(self.a.port) << 48 | u64::from(self.b.port) << 32;
+        hasher.write_u64(ports | u64::from(self.realm));
+        hasher.finish()
+    }
+
+    /// A stable 64-bit id: tuple, network, time of the first packet in microseconds, and a salt that
+    /// keeps kinds of ids apart. Only the low 40 bits of the time count (they span 12.7 days).
+    #[must_use]
+    pub fn id(&self, first_us: u64, salt: u64) -> u64 {
+        let mut id = Fnv::new(salt);
+        for end in [self.a, self.b] {
+            id.add(&end.addr);
+            id.add(&end.port.to_be_bytes());
+        }
+        id.add(&self.realm.to_be_bytes());
+        id.add(&(first_us & ((1 << 40) - 1)).to_be_bytes());
+        id.finish()
+    }
+}
+
+/// VNI and VLAN ids in 32 bits. Networks that use VNIs above 2^20 *and* VLANs may share a value.
+fn with_vlans(record: &Record) -> u32 {
+    let used = usize::from(record.vlan_count.min(2));
+    record.vlans[..used]
+        .iter()
+        .fold(record.vni, |realm, vlan| realm.rotate_left(12) ^ u32::from(*vlan) ^ 0x8000_0000)
+}
+
+/// Which of `workers` owns the tuple of this record; the same for both directions.
+///
+/// VLANs are left out on purpose: both directions must meet even where their VLANs differ.
+#[inline]
+#[must_use]
+pub fn owner(record: &Record, seed: u64, workers: usize) -> usize {
+    if workers <= 1 {
+        return 0;
+    }
+    let state = RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0x7864_7077);
+    let hash = Tuple::of(record, false).0.hash_with(&state);
+    usize::try_from((u128::from(hash) * workers as u128) >> 64).unwrap_or(0)
+}
+
+/// FNV-1a with a final mix: short inputs, stable across platforms and versions.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new(salt: u64) -> Self {
+        Self(0xcbf2_9ce4_8422_2325 ^ salt)
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(self) -> u64 {
+        let mixed = (self.0 ^ (self.0 >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        mixed ^ (mixed >> 33)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(src: u8, dst: u8) -> Record {
+        let mut record = Record { src_port: 40000, dst_port: 80, ..Record::default() };
+        record.src_addr[15] = src;
+        record.dst_addr[15] = dst;
+        record
+    }
+
+    fn reversed(record: &Record) -> Record {
+        Record {
+            src_addr: record.dst_addr,
+            dst_addr: record.src_addr,
+            src_port: record.dst_port,
+            dst_port: record.src_port,
+            ..*record
+        }
+    }
+
+    #[test]
+    fn both_directions_are_one_tuple_with_one_owner() {
+        let there = record(1, 2);
+        let back = reversed(&there);
+        assert_eq!(Tuple::of(&there, false).0, Tuple::of(&back, false).0);
+        assert_ne!(Tuple::of(&there, false).1, Tuple::of(&back, false).1);
+        assert_eq!(owner(&there, 7, 5), owner(&back, 7, 5));
+    }
+
+    #[test]
+    fn owners_are_spread_evenly() {
+        let mut counts = [0u32; 4];
+        for n in 0..40_000u32 {
+            let port = u16::try_from(n % 60_000).unwrap_or(0);
+            counts[owner(&Record { src_port: port, ..record(1, 2) }, 99, 4)] += 1;
+        }
+        assert!(counts.iter().all(|count| (9_000..11_000).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn vlans_are_part_of_the_tuple_only_when_asked() {
+        let tagged = Record { vlans: [7, 0], vlan_count: 1, ..record(1, 2) };
+        assert_eq!(Tuple::of(&tagged, false).0, Tuple::of(&record(1, 2), false).0);
+        assert_ne!(Tuple::of(&tagged, true).0, Tuple::of(&record(1, 2), true).0);
+    }
+}
