@@ -12,8 +12,8 @@ pub enum Outcome {
     Unselected,
     /// Wanted, but no socket is bound to its receive queue.
     NoSocket,
-    /// Wanted, but there is no room in front of it for the head.
-    NoHeadroom,
+    /// Wanted, but its payload could not be cut off.
+    CutFailed,
     /// Wanted, but the ring buffer to user space was full (`--mode tap`).
     RingFull,
     /// Not of the encapsulation asked for (`--encap`).
@@ -40,8 +40,12 @@ pub mod extra {
     pub const BYTES: usize = SEEN + 1;
     /// Data segments that only a tuple's transition selected.
     pub const IN_TRANSITION: usize = SEEN + 2;
+    /// Selected frames without room for the head: their time is the batch's, their length the IP's.
+    pub const HEADLESS: usize = SEEN + 3;
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
+    /// Their names, from `SEEN` on.
+    pub const NAMES: [&str; COUNT] = ["seen", "bytes", "in_transition", "headless"];
 }
 
 impl Outcome {
@@ -51,7 +55,7 @@ impl Outcome {
             Self::Selected,
             Self::Unselected,
             Self::NoSocket,
-            Self::NoHeadroom,
+            Self::CutFailed,
             Self::RingFull,
             Self::OtherTraffic,
         ];
@@ -66,7 +70,7 @@ impl Outcome {
             Self::Selected => 0,
             Self::Unselected => 1,
             Self::NoSocket => 2,
-            Self::NoHeadroom => 3,
+            Self::CutFailed => 3,
             Self::RingFull => 4,
             Self::OtherTraffic => 5,
             Self::Skipped(skip) => PLAIN + skip as usize,
@@ -81,7 +85,7 @@ impl Outcome {
             Self::Selected => "selected",
             Self::Unselected => "unselected",
             Self::NoSocket => "no_socket",
-            Self::NoHeadroom => "no_headroom",
+            Self::CutFailed => "cut_failed",
             Self::RingFull => "tap_ring_full",
             Self::OtherTraffic => "other_traffic",
             Self::Skipped(skip) => skip.name(),
