@@ -36,7 +36,7 @@ static COUNTERS: PerCpuArray<[u64; COUNT], 1> = PerCpuArray::new();
 #[btf_map]
 static LOCAL_ADDRS: HashMap<[u8; 16], u8, { maps::LOCAL_ADDRS_MAX as usize }> = HashMap::new();
 #[btf_map]
-static HEADERS: RingBuf<[u8; 8], { maps::HEADERS_BYTES as usize }> = RingBuf::new();
+static HEADERS: RingBuf<(), { maps::HEADERS_BYTES as usize }> = RingBuf::new();
 /// Where a head and headers are put together for the ring buffer: too much for the stack.
 #[btf_map]
 static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
