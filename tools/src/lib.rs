@@ -1,1 +1,4 @@
 //! Helpers that tests, benches and the lab share; nothing in the product uses them.
+
+pub mod frames;
+pub mod script;

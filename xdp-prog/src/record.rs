@@ -63,7 +63,7 @@ pub struct Record {
     pub payload_len: u32,
     /// Bytes of the frame as it was on the wire.
     pub frame_len: u32,
-    /// Virtual network: VXLAN or GENEVE VNI, GRE key (low 24 bits), ERSPAN session; 0 if none.
+    /// Virtual network: VXLAN or GENEVE VNI, NVGRE's VSID; 0 if none.
     pub vni: u32,
     /// Window as it stands in the header, unscaled.
     pub window: u16,

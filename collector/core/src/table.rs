@@ -261,14 +261,14 @@ mod tests {
                 table.insert(hash(key), &key, &[*n; VALUE], false, kept) != Insert::Full
             })
             .count();
-        assert!(placed > 93_000, "{placed}");
+        assert!(placed > 85_000, "{placed}");
     }
 
     #[test]
     fn the_highest_score_is_replaced_and_none_is_kept() {
         let mut table = Small::new(32);
         for n in 0..32u64 {
-            table.insert(n << 7, &[n, 0], &[n; VALUE], false, |_| None);
+            table.insert(hash([n, 0]), &[n, 0], &[n; VALUE], false, |_| None);
         }
         let full = table.used();
         let key = [99, 0];
