@@ -1,0 +1,5 @@
+//! Where packets come from.
+
+pub mod file;
+mod input;
+mod timescale;
