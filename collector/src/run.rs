@@ -88,8 +88,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn execute(args: &Args) -> anyhow::Result<Outcome> {
     let requests = Requests::listen()?;
     let sensor = args.sensor.clone().unwrap_or_else(host_name);
-    let mut reporter = report::Lines::new(io::stdout().lock());
-    read_files(args, &sensor, &mut reporter, &requests)
+    let mut reporter = report::reporter(args.json, io::stdout().lock());
+    read_files(args, &sensor, reporter.as_mut(), &requests)
 }
 
 fn host_name() -> String {
@@ -126,8 +126,7 @@ fn read_files(
             break;
         }
         let name = path.display().to_string();
-        let context =
-            Context { sensor: sensor.to_owned(), origin: Origin::File(name.clone()) };
+        let context = Context { sensor: sensor.to_owned(), origin: Origin::File(name.clone()) };
         let ended = replay::replay(path, &options, &context, reporter, requests)?;
         outcome.add(&ended.findings);
         outcome.failed |= explain(&name, &ended);

@@ -153,7 +153,8 @@ fn holder(finding: &Finding, utc_offset_ns: i64) -> String {
         let _ = write!(text, ", closed first by the {closer}");
     }
     if let Some(Fact::Number(_)) = finding.fact("holder.idle_before_close_ms") {
-        let _ = write!(text, " after {} of silence", seconds(finding, "holder.idle_before_close_ms"));
+        let _ =
+            write!(text, " after {} of silence", seconds(finding, "holder.idle_before_close_ms"));
     }
     if let Some(Fact::Time(until_ns)) = finding.fact("holder.deadline") {
         let until = rfc3339(until_ns.saturating_add_signed(utc_offset_ns));
