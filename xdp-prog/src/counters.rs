@@ -12,8 +12,10 @@ pub enum Outcome {
     Unselected,
     /// Wanted, but no socket is bound to its receive queue.
     NoSocket,
-    /// Wanted, but its payload could not be cut off.
-    CutFailed,
+    /// Handed to user space without a head, for want of room: its time is the batch's.
+    NoHeadroom,
+    /// Wanted, but its payload could not be cut off, and payload never reaches user space.
+    NotCut,
     /// Wanted, but the ring buffer to user space was full (`--mode tap`).
     RingFull,
     /// Not of the encapsulation asked for (`--encap`).
@@ -23,7 +25,7 @@ pub enum Outcome {
 }
 
 /// Outcomes before the skip reasons.
-const PLAIN: usize = 6;
+const PLAIN: usize = 7;
 
 /// Different outcomes.
 pub const OUTCOMES: usize = PLAIN + Skip::ALL.len();
@@ -55,7 +57,8 @@ impl Outcome {
             Self::Selected,
             Self::Unselected,
             Self::NoSocket,
-            Self::CutFailed,
+            Self::NoHeadroom,
+            Self::NotCut,
             Self::RingFull,
             Self::OtherTraffic,
         ];
@@ -70,9 +73,10 @@ impl Outcome {
             Self::Selected => 0,
             Self::Unselected => 1,
             Self::NoSocket => 2,
-            Self::CutFailed => 3,
-            Self::RingFull => 4,
-            Self::OtherTraffic => 5,
+            Self::NoHeadroom => 3,
+            Self::NotCut => 4,
+            Self::RingFull => 5,
+            Self::OtherTraffic => 6,
             Self::Skipped(skip) => PLAIN + skip as usize,
         };
         index + if passed { OUTCOMES } else { 0 }
@@ -85,7 +89,8 @@ impl Outcome {
             Self::Selected => "selected",
             Self::Unselected => "unselected",
             Self::NoSocket => "no_socket",
-            Self::CutFailed => "cut_failed",
+            Self::NoHeadroom => "no_headroom",
+            Self::NotCut => "not_cut",
             Self::RingFull => "tap_ring_full",
             Self::OtherTraffic => "other_traffic",
             Self::Skipped(skip) => skip.name(),
