@@ -42,12 +42,8 @@ pub mod extra {
     pub const BYTES: usize = SEEN + 1;
     /// Data segments that only a tuple's transition selected.
     pub const IN_TRANSITION: usize = SEEN + 2;
-    /// Selected frames without room for the head: their time is the batch's, their length the IP's.
-    pub const HEADLESS: usize = SEEN + 3;
     /// How many there are.
-    pub const COUNT: usize = 4;
-    /// Their names, from `SEEN` on.
-    pub const NAMES: [&str; COUNT] = ["seen", "bytes", "in_transition", "headless"];
+    pub const COUNT: usize = 3;
 }
 
 impl Outcome {

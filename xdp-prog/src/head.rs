@@ -20,8 +20,6 @@ pub enum HeadError {
     Short,
     /// Written by a program of another version.
     Version(u8),
-    /// There was no room for it: the frame itself follows, its first byte overwritten.
-    Headless,
 }
 
 impl Head {
@@ -30,10 +28,6 @@ impl Head {
 
     /// Version of this layout; the first byte.
     pub const VERSION: u8 = 1;
-
-    /// Stands in the first byte of a frame that has no head. That byte is the program's in either
-    /// case, so no frame can pass for a head; it is of a MAC address, which nobody reads.
-    pub const HEADLESS: u8 = 0xff;
 
     /// As it travels: version, 0, queue, frame length, time.
     #[inline(always)]
@@ -58,10 +52,8 @@ impl Head {
             return Err(HeadError::Short);
         };
         let first = u64::from_ne_bytes(*first);
-        match first as u8 {
-            Self::VERSION => {}
-            Self::HEADLESS => return Err(HeadError::Headless),
-            version => return Err(HeadError::Version(version)),
+        if first as u8 != Self::VERSION {
+            return Err(HeadError::Version(first as u8));
         }
         let head = Self {
             queue: (first >> 16) as u16,
@@ -83,7 +75,6 @@ mod tests {
         let bytes = [a.to_ne_bytes().as_slice(), &b.to_ne_bytes(), b"frame"].concat();
         assert_eq!(Head::split(&bytes), Ok((head, b"frame".as_slice())));
         assert_eq!(Head::split(&bytes[..15]), Err(HeadError::Short));
-        assert_eq!(Head::split(&[0xff; 20]), Err(HeadError::Headless));
         assert_eq!(Head::split(&[9; 20]), Err(HeadError::Version(9)));
     }
 }
