@@ -126,8 +126,7 @@ fn read_files(
             break;
         }
         let name = path.display().to_string();
-        let context =
-            Context { sensor: sensor.to_owned(), origin: Origin::File(name.clone()) };
+        let context = Context { sensor: sensor.to_owned(), origin: Origin::File(name.clone()) };
         let ended = replay::replay(path, &options, &context, reporter, requests)?;
         outcome.add(&ended.findings);
         outcome.failed |= explain(&name, &ended);
