@@ -12,8 +12,10 @@ pub enum Outcome {
     Unselected,
     /// Wanted, but no socket is bound to its receive queue.
     NoSocket,
-    /// Wanted, but there is no room in front of it for the head.
+    /// Handed to user space without a head, for want of room: its time is the batch's.
     NoHeadroom,
+    /// Wanted, but its payload could not be cut off, and payload never reaches user space.
+    NotCut,
     /// Wanted, but the ring buffer to user space was full (`--mode tap`).
     RingFull,
     /// Not of the encapsulation asked for (`--encap`).
@@ -23,7 +25,7 @@ pub enum Outcome {
 }
 
 /// Outcomes before the skip reasons.
-const PLAIN: usize = 6;
+const PLAIN: usize = 7;
 
 /// Different outcomes.
 pub const OUTCOMES: usize = PLAIN + Skip::ALL.len();
@@ -52,6 +54,7 @@ impl Outcome {
             Self::Unselected,
             Self::NoSocket,
             Self::NoHeadroom,
+            Self::NotCut,
             Self::RingFull,
             Self::OtherTraffic,
         ];
@@ -67,8 +70,9 @@ impl Outcome {
             Self::Unselected => 1,
             Self::NoSocket => 2,
             Self::NoHeadroom => 3,
-            Self::RingFull => 4,
-            Self::OtherTraffic => 5,
+            Self::NotCut => 4,
+            Self::RingFull => 5,
+            Self::OtherTraffic => 6,
             Self::Skipped(skip) => PLAIN + skip as usize,
         };
         index + if passed { OUTCOMES } else { 0 }
@@ -82,6 +86,7 @@ impl Outcome {
             Self::Unselected => "unselected",
             Self::NoSocket => "no_socket",
             Self::NoHeadroom => "no_headroom",
+            Self::NotCut => "not_cut",
             Self::RingFull => "tap_ring_full",
             Self::OtherTraffic => "other_traffic",
             Self::Skipped(skip) => skip.name(),

@@ -1,3 +1,265 @@
-//! The XDP program.
+//! The XDP program: parse, select, cut to the headers, put the head in front, hand over. Every frame
+//! is counted once; what is not handed over is dropped, or goes on to the stack uncut.
 #![no_std]
 #![no_main]
+#![expect(
+    unsafe_code,
+    reason = "packet pointers and kernel helpers; each use is checked beside it"
+)]
+#![expect(missing_docs, reason = "the xdp macro loses the programs' own doc comments")]
+
+use aya_ebpf::Global;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, XskMap};
+use aya_ebpf::helpers::{
+    bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+    bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+};
+use aya_ebpf::macros::{btf_map, xdp};
+use aya_ebpf::programs::XdpContext;
+use xdpwatch_prog::counters::{COUNTERS as COUNTERS_LEN, Outcome, extra};
+use xdpwatch_prog::head::Head;
+use xdpwatch_prog::maps::{
+    HEADERS_BYTES, HEADERS_MAX, LOCAL_ADDRS_MAX, QUEUES_MAX, TRANSITION_SLOTS,
+};
+use xdpwatch_prog::select::{self, is_control, tuple_hash};
+use xdpwatch_prog::wire::tunnel::Wanted;
+use xdpwatch_prog::wire::{self, Frame, Located};
+
+/// Helpers are callable under it.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+// Maps and settings are described in `maps`, where user space finds their names.
+#[btf_map]
+static XSKS: XskMap<{ QUEUES_MAX as usize }> = XskMap::new();
+#[btf_map]
+static TRANSITIONS: Array<u64, { TRANSITION_SLOTS as usize }> = Array::new();
+#[btf_map]
+static COUNTERS: PerCpuArray<[u64; COUNTERS_LEN], 1> = PerCpuArray::new();
+#[btf_map]
+static LOCAL_ADDRS: HashMap<[u8; 16], u8, { LOCAL_ADDRS_MAX as usize }> = HashMap::new();
+#[btf_map]
+static HEADERS: RingBuf<(), { HEADERS_BYTES as usize }> = RingBuf::new();
+
+/// Where a head and headers are put together for the ring buffer.
+#[btf_map]
+static SCRATCH: PerCpuArray<[u64; (Head::SIZE + HEADERS_MAX) / 8], 1> = PerCpuArray::new();
+
+#[unsafe(no_mangle)]
+static SELECT_ALL: Global<u8> = Global::new(0);
+#[unsafe(no_mangle)]
+static PASS_OTHER: Global<u8> = Global::new(0);
+#[unsafe(no_mangle)]
+static TAP: Global<u8> = Global::new(0);
+#[unsafe(no_mangle)]
+static ENCAP: Global<u8> = Global::new(0);
+#[unsafe(no_mangle)]
+static SYN_WINDOW_NS: Global<u64> = Global::new(select::SYN_WINDOW_NS);
+#[unsafe(no_mangle)]
+static FIN_WINDOW_NS: Global<u64> = Global::new(select::FIN_WINDOW_NS);
+#[unsafe(no_mangle)]
+static FILTER_SEED: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static FILTER_MASK: Global<u32> = Global::new(TRANSITION_SLOTS - 1);
+
+/// For frames in one buffer.
+#[xdp]
+pub fn xdpwatch(ctx: XdpContext) -> u32 {
+    let frame_len = ctx.data_end() - ctx.data();
+    watch(&ctx, frame_len)
+}
+
+/// For frames in several buffers: their headers are in the first.
+#[xdp(frags)]
+pub fn xdpwatch_frags(ctx: XdpContext) -> u32 {
+    // SAFETY: the context is the one that the kernel called this program with.
+    let frame_len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
+    watch(&ctx, frame_len as usize)
+}
+
+/// The first buffer of a frame.
+struct Packet {
+    start: usize,
+    end: usize,
+}
+
+impl Frame for Packet {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let at = self.start + offset;
+        if at + N > self.end {
+            return None;
+        }
+        // SAFETY: the N bytes lie before the packet's end, as was just checked.
+        Some(unsafe { (at as *const [u8; N]).read() })
+    }
+}
+
+#[inline(always)]
+fn watch(ctx: &XdpContext, frame_len: usize) -> u32 {
+    let Some(counters) = COUNTERS.get_ptr_mut(0) else { return XDP_PASS };
+    // SAFETY: this CPU's own entry, which nothing else writes while the program runs on it.
+    let counters = unsafe { &mut *counters };
+    counters[extra::SEEN] += 1;
+    counters[extra::BYTES] += frame_len as u64;
+    let (outcome, action) = decide(ctx, frame_len, counters);
+    if let Some(counter) = counters.get_mut(outcome.index(action == XDP_PASS)) {
+        *counter += 1;
+    }
+    action
+}
+
+#[inline(always)]
+fn decide(
+    ctx: &XdpContext,
+    frame_len: usize,
+    counters: &mut [u64; COUNTERS_LEN],
+) -> (Outcome, u32) {
+    let tap = TAP.load() != 0;
+    let packet = Packet { start: ctx.data(), end: ctx.data_end() };
+    let found = match Wanted::from_number(ENCAP.load()) {
+        None => wire::locate(&packet, 0, frame_len),
+        Some(wanted) => match wire::locate_in_tunnel(&packet, frame_len, wanted, is_local) {
+            Some(found) => found,
+            None => return (Outcome::OtherTraffic, XDP_PASS),
+        },
+    };
+    let located = match found {
+        Ok(located) => located,
+        Err(skip) => {
+            let passes = tap || PASS_OTHER.load() != 0;
+            return (Outcome::Skipped(skip), if passes { XDP_PASS } else { XDP_DROP });
+        }
+    };
+    if !is_selected(&located, counters) {
+        return (Outcome::Unselected, if tap { XDP_PASS } else { XDP_DROP });
+    }
+    if tap {
+        (copy_headers(ctx, frame_len, located.header_end), XDP_PASS)
+    } else {
+        redirect(ctx, frame_len, located.header_end)
+    }
+}
+
+#[inline(always)]
+fn is_local(addr: &[u8; 16]) -> bool {
+    LOCAL_ADDRS.get_ptr(addr).is_some()
+}
+
+/// Looks the tuple up in the transition filter, or begins its transition.
+///
+/// The coarse clock, a few milliseconds behind, is exact enough for seconds and costs less.
+#[inline(always)]
+fn is_selected(located: &Located, counters: &mut [u64; COUNTERS_LEN]) -> bool {
+    if SELECT_ALL.load() != 0 {
+        return true;
+    }
+    let slot = tuple_hash(located, FILTER_SEED.load()) as u32 & FILTER_MASK.load();
+    // A map smaller than the mask must not make the program miss anything.
+    let Some(until_ns) = TRANSITIONS.get_ptr_mut(slot) else { return true };
+    // SAFETY: the helper takes no argument.
+    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    // SAFETY: a live entry of the map; other CPUs store whole words into it.
+    let current_ns = unsafe { until_ns.read_volatile() };
+    let tcp_flags = located.header.flags;
+    if !is_control(tcp_flags) {
+        let in_transition = current_ns > now_ns;
+        counters[extra::IN_TRANSITION] += u64::from(in_transition);
+        return in_transition;
+    }
+    if let Some(window_ns) =
+        select::window_ns(tcp_flags, SYN_WINDOW_NS.load(), FIN_WINDOW_NS.load())
+    {
+        let later_ns = now_ns + window_ns;
+        if later_ns > current_ns {
+            // SAFETY: as above.
+            unsafe { until_ns.write_volatile(later_ns) };
+        }
+    }
+    true
+}
+
+/// What goes in front of this frame.
+#[inline(always)]
+fn head(ctx: &XdpContext, frame_len: usize) -> [u64; 2] {
+    // SAFETY: the helper takes no argument.
+    let at_ns = unsafe { bpf_ktime_get_ns() };
+    Head { queue: ctx.rx_queue_index() as u16, frame_len: frame_len as u32, at_ns }.to_words()
+}
+
+/// Cuts the frame to its headers and redirects it. Once it is cut, it never reaches the stack.
+#[inline(always)]
+fn redirect(ctx: &XdpContext, frame_len: usize, header_end: usize) -> (Outcome, u32) {
+    let queue = ctx.rx_queue_index();
+    if XSKS.get(queue).is_none() {
+        return (Outcome::NoSocket, XDP_DROP);
+    }
+    let head = head(ctx, frame_len);
+    let kept = header_end.min(ctx.data_end() - ctx.data());
+    if frame_len > kept {
+        // SAFETY: the helper checks the length itself; no packet pointer is used across it.
+        let error = unsafe { bpf_xdp_adjust_tail(ctx.ctx, kept as i32 - frame_len as i32) };
+        if error != 0 {
+            return (Outcome::NotCut, XDP_DROP);
+        }
+    }
+    let outcome = if prepend(ctx, head) { Outcome::Selected } else { Outcome::NoHeadroom };
+    match XSKS.redirect(queue, u64::from(XDP_DROP)) {
+        Ok(action) => (outcome, action),
+        Err(action) => (Outcome::NoSocket, action),
+    }
+}
+
+/// Puts the head in front of the frame. Where there is no room, makes sure instead that the frame
+/// can't be mistaken for one that has a head: its first byte is not the head's version.
+#[inline(always)]
+fn prepend(ctx: &XdpContext, head: [u64; 2]) -> bool {
+    // SAFETY: the helper checks the room itself; no packet pointer is used across it.
+    let grown = unsafe { bpf_xdp_adjust_head(ctx.ctx, -(Head::SIZE as i32)) } == 0;
+    let start = ctx.data();
+    if start + Head::SIZE > ctx.data_end() {
+        return false;
+    }
+    if grown {
+        // SAFETY: the bytes lie before the packet's end, as was just checked.
+        unsafe { (start as *mut [u64; 2]).write_unaligned(head) };
+    } else {
+        // SAFETY: likewise. A version is odd, so no address of a single station begins with it.
+        unsafe { (start as *mut u8).write(0) };
+    }
+    grown
+}
+
+/// Copies head and headers to the ring buffer.
+#[inline(always)]
+fn copy_headers(ctx: &XdpContext, frame_len: usize, header_end: usize) -> Outcome {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return Outcome::RingFull };
+    let kept = header_end.min(ctx.data_end() - ctx.data()).min(HEADERS_MAX);
+    if kept == 0 {
+        return Outcome::RingFull;
+    }
+    let bytes = scratch.cast::<u8>();
+    // SAFETY: this CPU's own entry begins with room for the head.
+    unsafe { bytes.cast::<[u64; 2]>().write(head(ctx, frame_len)) };
+    // SAFETY: the entry is longer than the head.
+    let headers = unsafe { bytes.add(Head::SIZE) };
+    // SAFETY: `kept` bytes fit behind the head, and the helper checks the frame's length.
+    let error = unsafe { bpf_xdp_load_bytes(ctx.ctx, 0, headers.cast(), kept as u32) };
+    if error != 0 {
+        return Outcome::RingFull;
+    }
+    // SAFETY: these bytes of the entry were just set, and no one else has it.
+    let record = unsafe { core::slice::from_raw_parts(bytes, Head::SIZE + kept) };
+    match HEADERS.output_untyped::<[u8]>(record, 0) {
+        Ok(()) => Outcome::Selected,
+        Err(_) => Outcome::RingFull,
+    }
+}
+
+/// The verifier rejects a program that can get here.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -17,6 +17,19 @@ pub fn is_control(tcp_flags: u8) -> bool {
     tcp_flags & (flags::SYN | flags::FIN | flags::RST) != 0
 }
 
+/// How long a segment with these flags keeps its tuple in transition. `None`: it does not.
+#[inline(always)]
+#[must_use]
+pub fn window_ns(tcp_flags: u8, after_syn_ns: u64, after_fin_ns: u64) -> Option<u64> {
+    if tcp_flags & flags::FIN != 0 {
+        Some(after_fin_ns)
+    } else if tcp_flags & flags::SYN != 0 {
+        Some(after_syn_ns)
+    } else {
+        None
+    }
+}
+
 /// A hash of the tuple that is the same for both directions.
 ///
 /// Keyed, so that strangers cannot aim at a slot; multiply-and-fold, because it runs per packet in
