@@ -16,6 +16,8 @@ pub mod sink;
 #[cfg(feature = "xdp")]
 pub mod handoff;
 #[cfg(feature = "xdp")]
+pub mod live;
+#[cfg(feature = "xdp")]
 pub mod xdp;
 
 pub mod report;

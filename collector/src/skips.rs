@@ -27,6 +27,7 @@ impl Skips {
     }
 
     /// Adds another worker's counts.
+    #[cfg(feature = "xdp")]
     pub fn add(&mut self, other: &Self) {
         for (sum, count) in self.0.iter_mut().zip(other.0) {
             *sum += count;

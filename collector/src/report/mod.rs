@@ -1,8 +1,15 @@
-//! Where findings and statistics leave the program: one line of text each.
+//! Where findings and statistics leave the program: the seam, and one file per format.
+
+mod advice;
+mod community_id;
+pub mod json;
+mod summary;
+mod text;
+mod time;
 
 use std::io::{self, Write};
 
-use xdpwatch_core::finding::{Endpoint, Finding};
+use xdpwatch_core::finding::Finding;
 
 use crate::stats::Stats;
 
@@ -60,68 +67,19 @@ pub trait Reporter {
     ) -> io::Result<()>;
 }
 
-/// One line for each finding and each statistic.
-#[derive(Debug)]
-pub struct Lines<W> {
-    out: W,
-}
-
-impl<W: Write> Lines<W> {
-    /// Lines to `out`.
-    pub fn new(out: W) -> Self {
-        Self { out }
-    }
-}
-
-impl<W: Write> Reporter for Lines<W> {
-    fn finding(
-        &mut self,
-        context: &Context,
-        finding: &Finding,
-        utc_offset_ns: i64,
-    ) -> io::Result<()> {
-        let at_ns = finding.at_ns.saturating_add_signed(utc_offset_ns);
-        write!(
-            self.out,
-            "{}.{:06} {:?} {} {:?} severity {} cause {} {} -> {} flow {:016x} id {:016x}",
-            at_ns / 1_000_000_000,
-            at_ns / 1000 % 1_000_000,
-            context.origin,
-            finding.rule.name,
-            finding.state,
-            finding.severity,
-            finding.cause,
-            endpoint(&finding.src),
-            endpoint(&finding.dst),
-            finding.flow_id,
-            finding.id,
-        )?;
-        for (label, fact) in &finding.facts {
-            write!(self.out, " {label}={fact:?}")?;
+impl Occasion {
+    /// The word for it in events.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Interval => "interval",
+            Self::Asked => "asked",
+            Self::End => "end",
         }
-        writeln!(self.out)?;
-        self.out.flush()
-    }
-
-    fn statistics(
-        &mut self,
-        context: &Context,
-        stats: &Stats,
-        occasion: Occasion,
-    ) -> io::Result<()> {
-        writeln!(self.out, "statistics of {:?} ({occasion:?})", context.origin)?;
-        let mut result = Ok(());
-        stats.each(&mut |group, name, value| {
-            if result.is_ok() && value > 0 {
-                result = writeln!(self.out, "  {group} {name} {value}");
-            }
-        });
-        result?;
-        self.out.flush()
     }
 }
 
-fn endpoint(end: &Endpoint) -> String {
-    let addr = std::net::Ipv6Addr::from(end.addr).to_canonical();
-    std::net::SocketAddr::new(addr, end.port).to_string()
+/// Text for people, or with `json` one JSON object per line.
+pub fn reporter<'a>(json: bool, out: impl Write + 'a) -> Box<dyn Reporter + 'a> {
+    if json { Box::new(json::Json::new(out)) } else { Box::new(text::Text::new(out)) }
 }

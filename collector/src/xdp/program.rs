@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf, XskMap};
-use aya::programs::{FdLink, ProgramError, Xdp, XdpMode};
+use aya::programs::links::FdLink;
+use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use tracing::{info, warn};
 use xdpwatch_prog::counters::{COUNTERS, Outcome, extra};
