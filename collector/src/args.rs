@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
+#[cfg(feature = "xdp")]
+use clap::ValueEnum;
+use clap::{ArgAction, ArgGroup, Parser};
 
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
 /// (TIME-WAIT, FIN-WAIT-2 and others), live on a mirror port or in capture files.
@@ -12,10 +14,18 @@ use clap::{ArgAction, ArgGroup, Parser, ValueEnum};
 /// (with --exit-code).
 #[derive(Clone, Debug, Parser)]
 #[command(name = "xdpwatch", version, max_term_width = 100)]
-#[command(group = ArgGroup::new("input").required(true).args(["iface", "read"]))]
+#[cfg_attr(
+    feature = "xdp",
+    command(group = ArgGroup::new("input").required(true).args(["iface", "read"]))
+)]
+#[cfg_attr(
+    not(feature = "xdp"),
+    command(group = ArgGroup::new("input").required(true).args(["read"]))
+)]
 pub struct Args {
+    #[cfg(feature = "xdp")]
     /// Capture live on this interface; repeat it for several, each watched on its own
-    #[arg(short, long, value_name = "IF", conflicts_with = "read", help_heading = "Input")]
+    #[arg(short, long, value_name = "IF", help_heading = "Input")]
     pub iface: Vec<String>,
     /// Read a capture file: pcap or pcapng, plain, gzip or zstd; `-` is standard input. Repeat it
     /// for several, each a vantage point of its own
@@ -24,6 +34,7 @@ pub struct Args {
     /// Stop after this many packets
     #[arg(long, value_name = "N", help_heading = "Input")]
     pub count: Option<u64>,
+    #[cfg(feature = "xdp")]
     /// Stop after this time of live capture (500ms, 90s, 5m, 2h)
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "iface")]
     #[arg(help_heading = "Input")]
@@ -38,14 +49,17 @@ pub struct Args {
     /// Exit with status 3 if there were findings of severity 1 or 2
     #[arg(long, help_heading = "Output")]
     pub exit_code: bool,
+    #[cfg(feature = "xdp")]
     /// Write the selected headers to this pcapng file (live capture; no payload is in it)
     #[arg(short, long, value_name = "FILE", requires = "iface", help_heading = "Output")]
     pub write: Option<PathBuf>,
     /// Name of this sensor in events [default: the host's name]
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub sensor: Option<String>,
+    #[cfg(feature = "xdp")]
     /// Report statistics this often (SIGUSR1 does so at once) [default: only at the end]
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Output")]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "iface")]
+    #[arg(help_heading = "Output")]
     pub stats_interval: Option<Duration>,
     /// Say more on standard error; repeat it for still more
     #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]

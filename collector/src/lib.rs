@@ -13,6 +13,13 @@ pub mod worker;
 pub mod merge;
 pub mod sink;
 
+#[cfg(feature = "xdp")]
+pub mod handoff;
+#[cfg(feature = "xdp")]
+pub mod live;
+#[cfg(feature = "xdp")]
+pub mod xdp;
+
 pub mod report;
 pub mod stats;
 

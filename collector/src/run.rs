@@ -21,7 +21,7 @@ const STATUS_FINDINGS: u8 = 3;
 /// How everything that was asked for ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
-    /// Findings reported, over all vantage points.
+    /// Whether any finding, of any vantage point, was of severity 1 or 2.
     pub any_severe: bool,
     /// Whether anything failed; it was said on standard error.
     pub failed: bool,
@@ -30,7 +30,7 @@ pub struct Outcome {
 impl Outcome {
     /// Adds one vantage point's findings.
     pub fn add(&mut self, findings: &FindingStats) {
-        self.any_severe |= findings.any_severe();
+        self.any_severe |= findings.severe > 0;
     }
 }
 
@@ -89,6 +89,14 @@ fn execute(args: &Args) -> anyhow::Result<Outcome> {
     let requests = Requests::listen()?;
     let sensor = args.sensor.clone().unwrap_or_else(host_name);
     let mut reporter = report::reporter(args.json, io::stdout().lock());
+    #[cfg(feature = "xdp")]
+    if !args.iface.is_empty() {
+        let detection = detection(args, crate::worker::random_seeds());
+        let findings = crate::live::run(args, &detection, &sensor, reporter.as_mut(), &requests)?;
+        let mut outcome = Outcome::default();
+        outcome.add(&findings);
+        return Ok(outcome);
+    }
     read_files(args, &sensor, reporter.as_mut(), &requests)
 }
 

@@ -2,35 +2,35 @@
 
 use xdpwatch_prog::wire::Skip;
 
-/// One count for each reason that has occurred.
-#[derive(Clone, Debug, Default)]
-pub struct Skips(Vec<(Skip, u64)>);
+/// One count for each reason.
+#[derive(Clone, Debug)]
+pub struct Skips([u64; Skip::ALL.len()]);
+
+impl Default for Skips {
+    fn default() -> Self {
+        Self([0; Skip::ALL.len()])
+    }
+}
 
 impl Skips {
     /// Counts one frame.
     #[inline]
     pub fn count(&mut self, skip: Skip) {
-        match self.0.iter_mut().find(|(known, _)| *known == skip) {
-            Some((_, count)) => *count += 1,
-            None => self.0.push((skip, 1)),
-        }
+        self.0[skip as usize] += 1;
     }
 
-    /// Name and count of each reason that has occurred, by name.
+    /// Name and count of each reason that has occurred.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
-        let mut counts: Vec<_> = self.0.iter().map(|(skip, count)| (skip.name(), *count)).collect();
-        counts.sort_unstable();
-        counts
+        let all = Skip::ALL.iter().zip(self.0);
+        all.filter(|(_, count)| *count > 0).map(|(skip, count)| (skip.name(), count)).collect()
     }
 
     /// Adds another worker's counts.
+    #[cfg(feature = "xdp")]
     pub fn add(&mut self, other: &Self) {
-        for (skip, count) in &other.0 {
-            match self.0.iter_mut().find(|(known, _)| known == skip) {
-                Some((_, sum)) => *sum += count,
-                None => self.0.push((*skip, *count)),
-            }
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum += count;
         }
     }
 }

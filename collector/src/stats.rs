@@ -75,6 +75,8 @@ pub struct FindingStats {
     pub severity_3: u64,
     /// Findings that were resolved.
     pub resolved: u64,
+    /// Findings, firing or resolved, of severity 1 or 2: what `--exit-code` asks for.
+    pub severe: u64,
 }
 
 impl FindingStats {
@@ -87,12 +89,16 @@ impl FindingStats {
             (State::Firing, _) => &mut self.severity_3,
         };
         *slot += 1;
+        self.severe += u64::from(finding.severity <= 2);
     }
 
-    /// Whether any finding was of severity 1 or 2.
-    #[must_use]
-    pub fn any_severe(&self) -> bool {
-        self.severity_1 + self.severity_2 > 0
+    /// Adds another vantage point's findings.
+    pub fn add(&mut self, other: &Self) {
+        self.severity_1 += other.severity_1;
+        self.severity_2 += other.severity_2;
+        self.severity_3 += other.severity_3;
+        self.resolved += other.resolved;
+        self.severe += other.severe;
     }
 }
 
@@ -152,7 +158,8 @@ impl Stats {
         self.detector.counters.each(|name, value| f("detector", name, value));
         self.detector.census.each(|name, value| f("table", name, value));
         f("table", "remembered_s", self.detector.remembered_ns / 1_000_000_000);
-        let FindingStats { severity_1, severity_2, severity_3, resolved } = self.findings;
+        let FindingStats { severity_1, severity_2, severity_3, resolved, severe: _ } =
+            self.findings;
         f("findings", "severity_1", severity_1);
         f("findings", "severity_2", severity_2);
         f("findings", "severity_3", severity_3);

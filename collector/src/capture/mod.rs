@@ -1,5 +1,16 @@
-//! Where packets come from.
+//! Where packets come from: capture files, and live queues.
 
 pub mod file;
 mod input;
 mod timescale;
+
+#[cfg(feature = "xdp")]
+pub mod afxdp;
+#[cfg(feature = "xdp")]
+pub mod clock;
+#[cfg(feature = "xdp")]
+pub mod source;
+#[cfg(feature = "xdp")]
+pub mod sys;
+#[cfg(feature = "xdp")]
+pub mod tap;
