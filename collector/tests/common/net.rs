@@ -87,7 +87,7 @@ impl Net {
         while !self.is_attached() {
             let ended = sensor.child.as_mut().unwrap().try_wait().unwrap().is_some();
             if ended || Instant::now() > deadline {
-                let output = sensor.end();
+                let output = if ended { sensor.wait() } else { sensor.end() };
                 panic!("not attached: {}", String::from_utf8_lossy(&output.stderr));
             }
             thread::sleep(Duration::from_millis(5));
