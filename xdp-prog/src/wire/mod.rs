@@ -181,7 +181,7 @@ pub fn locate_in_tunnel<F: Frame>(
     if !tunnel::is(frame, &outer, wanted) || !is_local(&outer.dst_addr()) {
         return None;
     }
-    Some(match tunnel::over_ip(frame, &outer) {
+    Some(match tunnel::inner_of(frame, &outer, wanted) {
         Ok(tunnel::Inner { layer: Layer::Ethernet, at, .. }) => locate(frame, at, frame_len),
         Ok(tunnel::Inner { layer, at, .. }) => locate_ip(frame, layer, at, frame_len),
         Err(skip) => Err(skip),

@@ -140,8 +140,18 @@ pub fn is<F: Frame>(frame: &F, network: &Network, wanted: Wanted) -> bool {
     }
 }
 
-/// Unwraps what IP carries.
+/// Unwraps the wanted encapsulation, which the packet is known to be of.
 #[inline(always)]
+pub fn inner_of<F: Frame>(frame: &F, network: &Network, wanted: Wanted) -> Result<Inner, Skip> {
+    let at = network.payload_at;
+    match wanted {
+        Wanted::Vxlan => vxlan(frame, at + 8),
+        Wanted::Geneve => geneve(frame, at + 8),
+        Wanted::Gre | Wanted::Erspan => gre(frame, at),
+    }
+}
+
+/// Unwraps what IP carries, whatever it is.
 pub fn over_ip<F: Frame>(frame: &F, network: &Network) -> Result<Inner, Skip> {
     let at = network.payload_at;
     let ip = |at| Ok(Inner { layer: Layer::Ip, at, vni: None });
@@ -218,7 +228,6 @@ fn ethernet(at: usize) -> Inner {
 
 /// GTP-U (3GPP TS 29.281, 5.1): only G-PDUs carry a packet. Its TEID names one direction of a
 /// tunnel, so it is no virtual network that both directions would share.
-#[inline(always)]
 fn gtpu<F: Frame>(frame: &F, at: usize) -> Result<Inner, Skip> {
     let head = frame.u16(at)?;
     if head >> 12 != 3 || head & 0xff != 0xff {
