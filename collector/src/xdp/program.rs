@@ -211,8 +211,8 @@ impl ProgramCounters {
         for outcome in Outcome::all() {
             let (ended, passed) = (sum(outcome.index(false)), sum(outcome.index(true)));
             if outcome == Outcome::Selected {
+                // A tap's selected frames pass too; they are counted once, as selected.
                 live.selected += ended + passed;
-                live.passed += passed;
             } else {
                 live.dropped += ended;
                 live.passed += passed;
