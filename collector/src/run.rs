@@ -1,6 +1,6 @@
 //! What the command does: reads its arguments, runs what they ask for, and chooses the exit status.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
@@ -71,6 +71,7 @@ fn set_up_tracing(verbose: u8) {
     // A subscriber that is there already (in tests) is as good as this one.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .with_target(false)
         .try_init();

@@ -31,12 +31,11 @@ pub struct FileStats {
 pub struct Live {
     /// Frames the XDP program saw.
     pub seen: u64,
-    /// Frames it sent to user space.
+    /// Frames it sent to user space. In tap mode they went on to the stack too.
     pub selected: u64,
     /// Frames it dropped, all reasons together.
     pub dropped: u64,
-    /// Frames it passed on to the kernel's stack, all reasons together. In tap mode also those that
-    /// were selected.
+    /// Frames it only passed on to the kernel's stack, all reasons together.
     pub passed: u64,
     /// Frames user space took out of the rings.
     pub received: u64,

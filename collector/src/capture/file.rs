@@ -1,26 +1,21 @@
 //! Packets of a capture file: pcap and pcapng, whatever byte order, resolution and link types they
 //! have. It does not parse the packets, and it does not judge the order of their times.
 
-use std::fmt;
-use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use pcap_parser::pcapng::Block;
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
-use pcap_parser::{LegacyPcapReader, PcapBlockOwned, PcapError, PcapNGReader};
+use pcap_parser::{PcapBlockOwned, PcapError};
 use xdpwatch_prog::wire::Link;
 
+pub use super::file_error::FileError;
+use super::file_error::read_failure;
+use super::file_header::{BUFFER_BYTES, reader};
 use super::input::{self, Progress};
 use super::timescale::Timescale;
 
-/// Bytes buffered at first; longer packets make the buffer grow.
-const BUFFER_BYTES: usize = 256 << 10;
-
 /// A packet or block that claims to be longer than this is taken for damage.
 const BLOCK_BYTES_MAX: usize = 64 << 20;
-
-/// A pcapng section header longer than this is taken for damage.
-const SECTION_HEADER_BYTES_MAX: u32 = 1 << 20;
 
 /// One packet as it lies in a file.
 #[derive(Clone, Copy, Debug)]
@@ -34,48 +29,6 @@ pub struct Packet<'a> {
     /// The bytes that were captured of it.
     pub bytes: &'a [u8],
 }
-
-/// Why a file gives no more packets, other than that it is over.
-#[derive(Debug)]
-pub enum FileError {
-    /// The file could not be opened or its first bytes not be read.
-    Open(io::Error),
-    /// Reading or unpacking failed on the way.
-    Read(io::Error),
-    /// It has no bytes at all.
-    Empty,
-    /// Neither pcap nor pcapng.
-    NotACapture,
-    /// The file ends inside a packet or block.
-    Cut,
-    /// A packet or block contradicts itself.
-    Damaged(&'static str),
-    /// Packets of a link type that nothing here can parse.
-    UnknownLink(i32),
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Open(error) => write!(f, "can't open it: {error}"),
-            Self::Read(error) => write!(f, "reading failed: {error}"),
-            Self::Empty => f.write_str("the file is empty: not even a file header"),
-            Self::NotACapture => f.write_str(
-                "neither pcap nor pcapng (plain, gzip or zstd): \
-                 convert it, for example with `editcap`",
-            ),
-            Self::Cut => f.write_str("the file ends inside a packet: it was cut off"),
-            Self::Damaged(what) => write!(f, "the file is damaged: {what}"),
-            Self::UnknownLink(link) => write!(
-                f,
-                "link type {link} is not supported (supported: Ethernet 1, raw IP 101, 228 and \
-                 229, null 0, loop 108, Linux cooked 113 and 276)"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for FileError {}
 
 /// One interface of a file: how its packets begin and what their times mean.
 #[derive(Clone, Copy, Debug)]
@@ -207,15 +160,6 @@ enum Step {
     End,
 }
 
-/// The error that the input kept; an input cut inside compressed data is a cut file.
-fn read_failure(progress: &Progress) -> FileError {
-    match progress.failure() {
-        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => FileError::Cut,
-        Some(error) => FileError::Read(error),
-        None => FileError::Read(io::ErrorKind::Other.into()),
-    }
-}
-
 /// The state of the section being read.
 struct Section<'a> {
     interfaces: &'a mut Vec<Interface>,
@@ -323,60 +267,4 @@ fn link_of(number: i32) -> Result<Link, i32> {
         276 => Ok(Link::LinuxCooked2),
         other => Err(other),
     }
-}
-
-/// Reads the file header and makes the reader for it.
-fn reader(
-    mut bytes: Box<dyn Read + Send>,
-    progress: &Progress,
-) -> Result<Box<dyn PcapReaderIterator + Send>, FileError> {
-    let mut head = Vec::with_capacity(64);
-    let mut want = |head: &mut Vec<u8>, len: u64| {
-        let missing = len.saturating_sub(head.len() as u64);
-        match bytes.by_ref().take(missing).read_to_end(head) {
-            Ok(read) if read as u64 == missing => Ok(()),
-            Ok(_) if head.is_empty() => Err(FileError::Empty),
-            Ok(_) => Err(FileError::Cut),
-            Err(_) => Err(read_failure(progress)),
-        }
-    };
-    want(&mut head, 4)?;
-    let is_pcapng = head == [0x0a, 0x0d, 0x0d, 0x0a];
-    if is_pcapng {
-        want(&mut head, 12)?;
-        let len = [head[4], head[5], head[6], head[7]];
-        let len = match head[8..12] {
-            [0x4d, 0x3c, 0x2b, 0x1a] => u32::from_le_bytes(len),
-            [0x1a, 0x2b, 0x3c, 0x4d] => u32::from_be_bytes(len),
-            _ => return Err(FileError::Damaged("no byte order in the section header")),
-        };
-        if !(28..=SECTION_HEADER_BYTES_MAX).contains(&len) {
-            return Err(FileError::Damaged("the section header has an impossible length"));
-        }
-        want(&mut head, len.into())?;
-    } else if is_pcap_magic(&head) {
-        want(&mut head, 24)?;
-    } else {
-        return Err(FileError::NotACapture);
-    }
-    let capacity = BUFFER_BYTES.max(2 * head.len());
-    let bytes = Cursor::new(head).chain(bytes);
-    let refused = |_| FileError::Damaged("the file header contradicts itself");
-    Ok(if is_pcapng {
-        Box::new(PcapNGReader::new(capacity, bytes).map_err(refused)?)
-    } else {
-        Box::new(LegacyPcapReader::new(capacity, bytes).map_err(refused)?)
-    })
-}
-
-/// Micro- and nanosecond files in both byte orders, and the "modified" format of old Linux systems.
-fn is_pcap_magic(head: &[u8]) -> bool {
-    matches!(
-        head,
-        [0xa1, 0xb2, 0xc3, 0xd4]
-            | [0xd4, 0xc3, 0xb2, 0xa1]
-            | [0xa1, 0xb2, 0x3c, 0x4d]
-            | [0x4d, 0x3c, 0xb2, 0xa1]
-            | [0x34, 0xcd, 0xb2, 0xa1]
-    )
 }

@@ -139,10 +139,18 @@ impl<R: Read> ZstdFrames<R> {
                 })) => {
                     io::copy(&mut self.source.by_ref().take(length.into()), &mut io::sink())?;
                 }
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+                Err(error) => return Err(self.failure(error)),
             }
         }
         Ok(false)
+    }
+
+    /// What fails where the data ends is not damaged but cut off.
+    fn failure(&mut self, error: FrameDecoderError) -> io::Error {
+        match self.source.fill_buf() {
+            Ok([]) => io::ErrorKind::UnexpectedEof.into(),
+            _ => io::Error::new(io::ErrorKind::InvalidData, error),
+        }
     }
 }
 
@@ -154,9 +162,8 @@ impl<R: Read> Read for ZstdFrames<R> {
             }
             if self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
                 let wanted = BlockDecodingStrategy::UptoBytes(buffer.len());
-                self.decoder
-                    .decode_blocks(&mut self.source, wanted)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                let decoded = self.decoder.decode_blocks(&mut self.source, wanted);
+                decoded.map_err(|error| self.failure(error))?;
             }
             let read = self.decoder.read(buffer)?;
             if read > 0 {

@@ -1,6 +1,8 @@
 //! Where packets come from: capture files, and live queues.
 
 pub mod file;
+mod file_error;
+mod file_header;
 mod input;
 mod timescale;
 

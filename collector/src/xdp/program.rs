@@ -13,7 +13,7 @@ use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use xdpwatch_prog::counters::{COUNTERS, Outcome, extra};
 use xdpwatch_prog::maps::{self, settings};
 
@@ -211,8 +211,8 @@ impl ProgramCounters {
         for outcome in Outcome::all() {
             let (ended, passed) = (sum(outcome.index(false)), sum(outcome.index(true)));
             if outcome == Outcome::Selected {
+                // A tap's selected frames pass too; they are counted once, as selected.
                 live.selected += ended + passed;
-                live.passed += passed;
             } else {
                 live.dropped += ended;
                 live.passed += passed;
@@ -259,6 +259,20 @@ fn is_decisive(error: &anyhow::Error) -> bool {
 }
 
 fn explain(error: anyhow::Error, place: &str) -> anyhow::Error {
+    let verdict = error.chain().find_map(|cause| match cause.downcast_ref::<ProgramError>() {
+        Some(ProgramError::LoadError { io_error, verifier_log }) => Some((io_error, verifier_log)),
+        _ => None,
+    });
+    if let Some((io_error, log)) = verdict {
+        // EPERM is a missing right; everything else, EACCES too, is the verifier's word.
+        if io_error.raw_os_error() != Some(libc::EPERM) {
+            debug!("the verifier's log:\n{log}");
+            return anyhow!(
+                "loading the XDP program: this kernel's verifier refuses it ({io_error}); -vv shows \
+                 its log, which belongs into a bug report; use another kernel meanwhile"
+            );
+        }
+    }
     let cure = match code_of(&error) {
         Some(libc::EBUSY | libc::EEXIST) => {
             "; another XDP program is attached: `ip link show` names it as prog/xdp, end the \
