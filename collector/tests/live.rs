@@ -319,7 +319,8 @@ fn a_tap_lets_every_frame_pass_and_sees_the_headers() {
     assert!(counter(&output, "detector", "connections") >= 5, "{}", stdout(&output));
     assert_eq!(counter(&output, "capture", "dropped"), 0);
     all_accounted_for(&output);
-    assert!(counter(&output, "capture", "received") >= 5 * 6, "{}", stdout(&output));
+    // XDP sees what arrives, not what is sent: SYN, ACK, data and FIN of each connection.
+    assert!(counter(&output, "capture", "received") >= 5 * 4, "{}", stdout(&output));
 }
 
 #[test]
