@@ -1,1 +1,30 @@
 //! xdpwatch as a library: capture, workers and reports around the pure detector.
+//!
+//! In the order in which a packet meets them: [`capture`] brings packets, [`worker`] runs a share of
+//! the detector, [`merge`] puts the workers' outputs in order, [`report`] tells them. [`replay`] ties
+//! that together for files; [`run`] decides what is done, from [`args`].
+
+pub mod args;
+pub mod run;
+
+pub mod capture;
+pub mod worker;
+
+pub mod merge;
+pub mod sink;
+
+#[cfg(feature = "xdp")]
+pub mod handoff;
+#[cfg(feature = "xdp")]
+pub mod live;
+#[cfg(feature = "xdp")]
+pub mod xdp;
+
+pub mod report;
+pub mod stats;
+
+pub mod replay;
+
+mod progress;
+mod skips;
+pub mod stop;

@@ -1,2 +1,10 @@
 //! The `xdpwatch` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use xdpwatch::args::Args;
+
+fn main() -> ExitCode {
+    xdpwatch::run::run(&Args::parse())
+}

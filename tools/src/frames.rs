@@ -78,7 +78,8 @@ fn tcp(record: &Record) -> Vec<u8> {
 }
 
 /// The Internet checksum (RFC 1071) over parts of even length; only the last may be odd.
-fn checksum(parts: &[&[u8]]) -> u16 {
+#[must_use]
+pub fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u32;
     for part in parts {
         for pair in part.chunks(2) {

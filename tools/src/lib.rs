@@ -2,7 +2,10 @@
 
 pub mod cases;
 pub mod frames;
+pub mod judge;
 pub mod kernel;
+pub mod lab;
 pub mod livegen;
+pub mod pcap;
 pub mod script;
 pub mod tunnels;

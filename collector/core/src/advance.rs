@@ -56,8 +56,6 @@ impl Flow {
             if record.has_flags(flags::FIN) {
                 self.finish(record, sender, now_us);
             }
-            let answered = before == State::TimeWait && sender == self.closer();
-            self.mark(marks::LIMITED, answered);
         }
         self.last_us = now_us;
     }
@@ -199,6 +197,12 @@ impl Flow {
         let paws = self.paws_rejects(record, sender);
         if paws || record.has_flags(flags::ACK) {
             self.rearm(now_us);
+        }
+        // Only answers to empty segments are limited (`tcp_oow_rate_limited`): data and FIN are not
+        // likely part of a loop of ACKs, and leave the limiter as it is.
+        let expected = record.seq == self.end(sender).next;
+        if record.sequence_len() == 0 {
+            self.mark(marks::LIMITED, paws || !expected);
         }
     }
 

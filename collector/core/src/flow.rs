@@ -73,7 +73,8 @@ pub mod marks {
     pub const SEEN: u16 = 1 << 6;
     /// A newer SYN contests this tuple; the attempt is in the contests.
     pub const CONTESTED: u16 = 1 << 8;
-    /// The last segment was an ACK out of TIME-WAIT, which arms the holder's rate limiter.
+    /// An empty segment out of the window was the last to reach the holder in TIME-WAIT: its answer
+    /// arms the holder's rate limiter.
     pub const LIMITED: u16 = 1 << 9;
     /// The other's TSval was seen since the first FIN.
     pub const TIMESTAMP_FRESH: u16 = 1 << 10;

@@ -130,7 +130,8 @@ pub fn owner(record: &Record, seed: u64, workers: usize) -> usize {
     usize::try_from((u128::from(hash) * workers as u128) >> 64).unwrap_or(0)
 }
 
-/// FNV-1a with a final mix: short inputs, stable across platforms and versions.
+/// FNV-1a with a final mix: short inputs, stable across platforms and versions. 63 bits, because
+/// stores with signed 64-bit integers take the ids too.
 struct Fnv(u64);
 
 impl Fnv {
@@ -146,7 +147,7 @@ impl Fnv {
 
     fn finish(self) -> u64 {
         let mixed = (self.0 ^ (self.0 >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        mixed ^ (mixed >> 33)
+        (mixed ^ (mixed >> 33)) >> 1
     }
 }
 

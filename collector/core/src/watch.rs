@@ -484,7 +484,14 @@ fn hear(contest: &mut Contest, flow: &mut Flow, seen: &Seen) -> Heard {
     if contest.is_accepted_by(record) {
         return connect(contest.accepted(record, now_us));
     }
-    let event = contest.hear_holder(record, now_us);
+    // The ACK of the old FIN, overtaken by the SYN, looks like a challenge ACK. The first is taken for
+    // that ACK: a holder that refuses will say so again.
+    let owes_ack = flow.state == State::LastAck && sender == flow.closer();
+    let event = if owes_ack && !record.has_flags(flags::RST) {
+        None
+    } else {
+        contest.hear_holder(record, now_us)
+    };
     match event {
         Some(Event::Connected) => return connect(Event::Connected),
         Some(_) if record.has_flags(flags::RST) => flow.enter(State::Reset, now_us),

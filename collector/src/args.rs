@@ -1,0 +1,276 @@
+//! The command line: names, units, defaults, and the checks that clap can make.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[cfg(feature = "xdp")]
+use clap::ValueEnum;
+use clap::{ArgAction, ArgGroup, Parser};
+
+/// Finds connections that fail because their TCP tuple is still held by an earlier connection
+/// (TIME-WAIT, FIN-WAIT-2 and others), live on a mirror port or in capture files.
+///
+/// Exit status: 0 done, 1 failed while running, 2 wrong usage, 3 findings of severity 1 or 2
+/// (with --exit-code).
+#[derive(Clone, Debug, Parser)]
+#[command(name = "xdpwatch", version, max_term_width = 100)]
+#[cfg_attr(
+    feature = "xdp",
+    command(group = ArgGroup::new("input").required(true).args(["iface", "read"]))
+)]
+#[cfg_attr(
+    not(feature = "xdp"),
+    command(group = ArgGroup::new("input").required(true).args(["read"]))
+)]
+pub struct Args {
+    #[cfg(feature = "xdp")]
+    /// Capture live on this interface; repeat it for several, each watched on its own
+    #[arg(short, long, value_name = "IF", help_heading = "Input")]
+    pub iface: Vec<String>,
+    /// Read a capture file: pcap or pcapng, plain, gzip or zstd; `-` is standard input. Repeat it
+    /// for several, each a vantage point of its own
+    #[arg(short, long, value_name = "FILE", help_heading = "Input")]
+    pub read: Vec<PathBuf>,
+    /// Stop after this many packets
+    #[arg(long, value_name = "N", help_heading = "Input")]
+    pub count: Option<u64>,
+    #[cfg(feature = "xdp")]
+    /// Stop after this time of live capture (500ms, 90s, 5m, 2h)
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "iface")]
+    #[arg(help_heading = "Input")]
+    pub duration: Option<Duration>,
+
+    /// Print one JSON object per line instead of text
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// Report accepted reuse of tuples too
+    #[arg(long, help_heading = "Output")]
+    pub all_reuse: bool,
+    /// Exit with status 3 if there were findings of severity 1 or 2
+    #[arg(long, help_heading = "Output")]
+    pub exit_code: bool,
+    #[cfg(feature = "xdp")]
+    /// Write the selected headers to this pcapng file (live capture; no payload is in it)
+    #[arg(short, long, value_name = "FILE", requires = "iface", help_heading = "Output")]
+    pub write: Option<PathBuf>,
+    /// Name of this sensor in events [default: the host's name]
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub sensor: Option<String>,
+    #[cfg(feature = "xdp")]
+    /// Report statistics this often (SIGUSR1 does so at once) [default: only at the end]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "iface")]
+    #[arg(help_heading = "Output")]
+    pub stats_interval: Option<Duration>,
+    /// Say more on standard error; repeat it for still more
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+
+    /// Tuples remembered at most, over all workers (about 100 bytes each)
+    #[arg(long, value_name = "N", default_value_t = 4_000_000, help_heading = "Detection")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1024..=1 << 32))]
+    pub max_tuples: u64,
+    /// Remember closed tuples for this long while there is room
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "300s")]
+    #[arg(help_heading = "Detection")]
+    pub horizon: Duration,
+    /// Make the VLAN ids part of the tuple (only where both directions carry the same)
+    #[arg(long, help_heading = "Detection")]
+    pub vlan_key: bool,
+    /// Workers for reading files (live capture has one for each receive queue)
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Detection")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// Records handled at once by a worker, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Detection")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub batch: u8,
+
+    /// Options of live capture.
+    #[cfg(feature = "xdp")]
+    #[command(flatten)]
+    pub live: LiveArgs,
+}
+
+/// Options that only live capture has.
+#[cfg(feature = "xdp")]
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Live capture")]
+pub struct LiveArgs {
+    /// afxdp takes frames off the interface; tap copies headers and lets every frame pass
+    #[arg(long, value_enum, default_value_t = Mode::Afxdp)]
+    pub mode: Mode,
+    /// Where the XDP program runs: in the driver, or generically in the kernel's stack
+    #[arg(long, value_enum, default_value_t = XdpMode::Auto)]
+    pub xdp_mode: XdpMode,
+    /// Take frames even off an interface that the host itself uses: THE HOST LOSES THEM
+    #[arg(long)]
+    pub consume: bool,
+    /// Hand frames that are not TCP to the kernel's stack instead of dropping them
+    #[arg(long)]
+    pub pass_other: bool,
+    /// Take only mirrored traffic that arrives in this encapsulation, addressed to this host; all
+    /// else passes untouched
+    #[arg(long, value_enum, value_name = "KIND", conflicts_with = "consume")]
+    pub encap: Option<Encap>,
+    /// What the XDP program selects: segments that open or close connections with those around
+    /// them, or all TCP headers
+    #[arg(long, value_enum, default_value_t = Select::Control)]
+    pub select: Select,
+    /// How long after a SYN all segments of its tuple are selected
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    pub syn_window: Duration,
+    /// How long after a FIN all segments of its tuple are selected
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "65s")]
+    pub fin_window: Duration,
+    /// Slots of the kernel's filter of tuples in transition, 8 bytes each; a power of two
+    #[arg(long, value_name = "N", default_value_t = 1 << 20, value_parser = power_of_two)]
+    pub filter_slots: u32,
+    /// Frames in each receive ring; a power of two
+    #[arg(long, value_name = "N", default_value_t = 1 << 14, value_parser = power_of_two)]
+    pub ring_size: u32,
+    /// Processors to pin the workers to, in order: 2,3 or 4-7 [default: not pinned]
+    #[arg(long, value_name = "LIST", value_parser = cpu_list)]
+    pub cpus: Option<CpuList>,
+    /// Which worker owns a tuple: by a hash of the tuple, or the one whose queue received it (only
+    /// where receive-side scaling is symmetric) [default: hash]
+    #[arg(long, value_enum, default_value_t = Owner::Hash)]
+    pub owner: Owner,
+}
+
+/// How frames reach user space.
+#[cfg(feature = "xdp")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Redirected to AF_XDP sockets.
+    Afxdp,
+    /// Headers copied to a ring buffer; every frame passes.
+    Tap,
+}
+
+/// Where the XDP program runs.
+#[cfg(feature = "xdp")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum XdpMode {
+    /// In the driver if it can, else generic, with a warning.
+    Auto,
+    /// In the driver or not at all.
+    Driver,
+    /// In the kernel's stack.
+    Generic,
+}
+
+/// Encapsulation of a mirror that is addressed to this host.
+#[cfg(feature = "xdp")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Encap {
+    /// UDP port 4789 (RFC 7348) or 8472.
+    Vxlan,
+    /// UDP port 6081 (RFC 8926).
+    Geneve,
+    /// IP protocol 47 (RFC 2784, 2890).
+    Gre,
+    /// ERSPAN types I to III over GRE.
+    Erspan,
+}
+
+/// What the XDP program selects.
+#[cfg(feature = "xdp")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Select {
+    /// SYN, FIN, RST, and every segment of tuples in transition.
+    Control,
+    /// Every TCP header.
+    All,
+}
+
+/// How the owner of a tuple is found.
+#[cfg(feature = "xdp")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Owner {
+    /// By a symmetric hash in software, with hand-off between workers.
+    Hash,
+    /// The worker whose queue received it.
+    Rss,
+}
+
+/// Processor numbers, in the order in which workers get them.
+#[cfg(feature = "xdp")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuList(pub Vec<usize>);
+
+/// Reads a time with its unit: `500ms`, `90s`, `5m`, `2h`; a bare number means seconds.
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("give a whole number and a unit: 500ms, 90s, 5m or 2h".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "give a whole number first: 90s".to_owned())?;
+    match number.checked_mul(unit_ms) {
+        Some(ms @ 1..=31_536_000_000) => Ok(Duration::from_millis(ms)),
+        _ => Err("give a time between 1ms and 8760h".to_owned()),
+    }
+}
+
+#[cfg(feature = "xdp")]
+fn power_of_two(text: &str) -> Result<u32, String> {
+    let number: u32 = text.parse().map_err(|_| "give a whole number".to_owned())?;
+    if number.is_power_of_two() && (64..=1 << 28).contains(&number) {
+        Ok(number)
+    } else {
+        Err("give a power of two between 64 and 268435456".to_owned())
+    }
+}
+
+#[cfg(feature = "xdp")]
+fn cpu_list(text: &str) -> Result<CpuList, String> {
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| {
+            text.parse::<usize>().map_err(|_| "give processor numbers: 2,3 or 4-7".to_owned())
+        };
+        let (first, last) = (number(first)?, number(last)?);
+        if last < first || last >= 1024 {
+            return Err("give ranges upwards and numbers below 1024".to_owned());
+        }
+        cpus.extend(first..=last);
+    }
+    Ok(CpuList(cpus))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "s", "1.5s", "0s", "5d", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[cfg(feature = "xdp")]
+    #[test]
+    fn cpu_lists() {
+        assert_eq!(cpu_list("2,4-6"), Ok(CpuList(vec![2, 4, 5, 6])));
+        assert!(cpu_list("6-4").is_err());
+        assert!(cpu_list("a").is_err());
+    }
+}

@@ -1,0 +1,188 @@
+//! The few system calls that neither the standard library nor a crate of ours offers: clocks,
+//! pinning, promiscuous membership, AF_XDP options, interface addresses.
+#![expect(unsafe_code, reason = "libc calls; each block says why it is sound")]
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Option of level SOL_XDP that tells how a socket was bound (linux/if_xdp.h).
+const XDP_OPTIONS: libc::c_int = 8;
+
+/// Bit of [`XDP_OPTIONS`]: the driver fills our buffers itself.
+const XDP_OPTIONS_ZEROCOPY: u32 = 1;
+
+/// A clock's time in nanoseconds.
+fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid timespec to write to; both clocks exist on every Linux.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// CLOCK_MONOTONIC, nanoseconds: the clock of the program's heads.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// CLOCK_REALTIME, nanoseconds since the Unix epoch.
+#[must_use]
+pub fn realtime_ns() -> u64 {
+    clock_ns(libc::CLOCK_REALTIME)
+}
+
+/// Pins the calling thread to one processor.
+///
+/// # Errors
+/// That of `sched_setaffinity`: EINVAL if there is no such processor for us.
+pub fn pin_to(cpu: usize) -> io::Result<()> {
+    // SAFETY: all zeros is an empty cpu_set_t.
+    let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    if cpu >= libc::CPU_SETSIZE as usize {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: `cpu` is below CPU_SETSIZE.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: pid 0 is the calling thread; `set` is a cpu_set_t of the size given.
+    let result =
+        unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+    check(result).map(drop)
+}
+
+/// Waits until `fd` is readable or `timeout_ms` is over; a signal ends the wait too.
+///
+/// # Errors
+/// Those of `poll`, except EINTR.
+pub fn wait_readable(fd: RawFd, timeout_ms: i32) -> io::Result<()> {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: `poll` is one valid pollfd.
+    let result = unsafe { libc::poll(&raw mut poll, 1, timeout_ms) };
+    match check(result) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The kernel's index of an interface in this network namespace.
+///
+/// # Errors
+/// ENODEV if there is none of that name.
+pub fn interface_index(name: &CStr) -> io::Result<u32> {
+    // SAFETY: `name` is a C string.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+/// Whether the driver fills the socket's buffers itself (zero copy) or the kernel copies.
+///
+/// # Errors
+/// Those of `getsockopt`.
+pub fn is_zero_copy(socket: RawFd) -> io::Result<bool> {
+    let mut options = 0u32;
+    let mut len = size_of::<u32>() as libc::socklen_t;
+    // SAFETY: `options` and `len` are valid to write to, and `len` tells the size of `options`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket,
+            libc::SOL_XDP,
+            XDP_OPTIONS,
+            (&raw mut options).cast(),
+            &raw mut len,
+        )
+    };
+    check(result).map(|_| options & XDP_OPTIONS_ZEROCOPY != 0)
+}
+
+/// Keeps an interface in promiscuous mode for as long as it lives; the kernel undoes it when the
+/// process dies, however it dies.
+#[derive(Debug)]
+pub struct Promiscuous {
+    _socket: OwnedFd,
+}
+
+impl Promiscuous {
+    /// Joins. The socket receives nothing: protocol 0.
+    ///
+    /// # Errors
+    /// Those of `socket` and `setsockopt`; EPERM without CAP_NET_RAW.
+    pub fn join(interface: u32) -> io::Result<Self> {
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+        // SAFETY: no pointers are involved.
+        let socket = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+        // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        let membership = libc::packet_mreq {
+            mr_ifindex: i32::try_from(interface).unwrap_or(-1),
+            mr_type: libc::PACKET_MR_PROMISC as libc::c_ushort,
+            mr_alen: 0,
+            mr_address: [0; 8],
+        };
+        // SAFETY: `membership` is a packet_mreq and the length is its size.
+        let result = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_ADD_MEMBERSHIP,
+                (&raw const membership).cast(),
+                size_of::<libc::packet_mreq>() as libc::socklen_t,
+            )
+        };
+        check(result).map(|_| Self { _socket: socket })
+    }
+}
+
+/// Addresses of every interface, by interface name.
+///
+/// # Errors
+/// Those of `getifaddrs`.
+pub fn interface_addresses() -> io::Result<Vec<(String, IpAddr)>> {
+    let mut first = std::ptr::null_mut();
+    // SAFETY: `first` is valid to write to.
+    check(unsafe { libc::getifaddrs(&raw mut first) })?;
+    let mut addresses = Vec::new();
+    let mut next = first;
+    while !next.is_null() {
+        // SAFETY: not null, and part of the list that getifaddrs made and we have not freed.
+        let entry = unsafe { &*next };
+        // SAFETY: ifa_name is a C string for as long as the list lives.
+        let name = unsafe { CStr::from_ptr(entry.ifa_name) };
+        if let Some(address) = address_of(entry) {
+            addresses.push((name.to_string_lossy().into_owned(), address));
+        }
+        next = entry.ifa_next;
+    }
+    // SAFETY: `first` came from getifaddrs, and no reference into the list is left.
+    unsafe { libc::freeifaddrs(first) };
+    Ok(addresses)
+}
+
+fn address_of(entry: &libc::ifaddrs) -> Option<IpAddr> {
+    if entry.ifa_addr.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so it is a sockaddr that lives as long as the list.
+    let family = i32::from(unsafe { (*entry.ifa_addr).sa_family });
+    match family {
+        libc::AF_INET => {
+            // SAFETY: the family says that it is a sockaddr_in.
+            let addr = unsafe { &*entry.ifa_addr.cast::<libc::sockaddr_in>() };
+            Some(Ipv4Addr::from(addr.sin_addr.s_addr.to_ne_bytes()).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that it is a sockaddr_in6.
+            let addr = unsafe { &*entry.ifa_addr.cast::<libc::sockaddr_in6>() };
+            Some(Ipv6Addr::from(addr.sin6_addr.s6_addr).into())
+        }
+        _ => None,
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

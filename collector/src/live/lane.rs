@@ -1,0 +1,205 @@
+//! One live worker's thread: takes frames, parses them, hands records to their owners, and observes
+//! those that are its own.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use xdpwatch_prog::head::Head;
+use xdpwatch_prog::record::Record;
+use xdpwatch_prog::wire::{self, Link};
+
+use super::outbox::Outbox;
+use super::writer::Headers;
+use crate::capture::clock::Clock;
+use crate::capture::source::{FRAMES_MAX, Losses, Source};
+use crate::handoff::{DONE, Seat};
+use crate::skips::Skips;
+use crate::stats::DetectorStats;
+use crate::worker::Worker;
+
+/// A frame may still be on its way from the program to the ring for this long, nanoseconds.
+const IN_FLIGHT_NS: u64 = 1_000_000;
+
+/// How long an empty ring is looked at before the thread sleeps: waking up costs more than that.
+const SPIN: Duration = Duration::from_micros(30);
+
+/// Rounds after which staged records are sent even while frames keep coming.
+const ROUNDS_PER_FLUSH: u32 = 8;
+
+/// How often a worker's numbers are shown to others.
+const SHOW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Sleep while records may come from other workers or are held back, milliseconds.
+const SHORT_SLEEP_MS: i32 = 1;
+
+/// Sleep otherwise: the detector's tick.
+const LONG_SLEEP_MS: i32 = 50;
+
+/// What a worker shows of itself while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// Frames taken.
+    pub received: u64,
+    /// Frames without a readable head.
+    pub bad_heads: u64,
+    /// Records that found no place in a hand-off ring.
+    pub handoff_lost: u64,
+    /// Records that came too late to be in order.
+    pub late: u64,
+    /// Frames that were no record.
+    pub skips: Skips,
+    /// The detector's part.
+    pub detector: DetectorStats,
+    /// What the kernel lost.
+    pub losses: Losses,
+    /// The error that ended it, if one did.
+    pub failure: Option<String>,
+}
+
+/// What a worker shares with the rest of its vantage point.
+#[derive(Clone)]
+pub struct Shared {
+    /// Set when the program is detached: take what is left, then end.
+    pub stop: Arc<AtomicBool>,
+    /// Records still wanted (`--count`).
+    pub left: Option<Arc<AtomicI64>>,
+    /// Where headers are written, if they are.
+    pub headers: Option<Arc<Headers>>,
+    /// Program times to the detector's.
+    pub clock: Clock,
+}
+
+/// A worker before its thread starts.
+pub struct Lane<S> {
+    /// Where its frames come from.
+    pub source: S,
+    /// Its place in the exchange of records.
+    pub seat: Seat,
+    /// Its detector.
+    pub worker: Worker,
+    /// Where its outputs go.
+    pub outbox: Arc<Outbox>,
+    /// Where it shows its numbers.
+    pub shown: Arc<Mutex<Shown>>,
+    /// The rest.
+    pub shared: Shared,
+}
+
+impl<S: Source> Lane<S> {
+    /// Runs until it is stopped and everything received is observed.
+    pub fn run(mut self) {
+        let mut counts = Shown::default();
+        let mut records = Vec::with_capacity(1 << 14);
+        let result = self.capture(&mut counts, &mut records);
+        counts.failure = result.err().map(|error| error.to_string());
+        // Even a broken source must not keep the others waiting.
+        self.seat.flush(DONE);
+        while !self.seat.all_done() {
+            self.observe(&mut records);
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        self.observe(&mut records);
+        self.worker.finish(self.shared.clock.now_ns());
+        self.send_outputs(DONE);
+        self.show(&mut counts);
+    }
+
+    fn capture(&mut self, counts: &mut Shown, records: &mut Vec<Record>) -> io::Result<()> {
+        let mut rounds = 0;
+        let mut idle_since = None;
+        let mut shown_at = Instant::now();
+        let latest_ns = AtomicU64::new(0);
+        loop {
+            let stopping = self.shared.stop.load(Ordering::Acquire);
+            let looked_ns = self.shared.clock.now_ns();
+            let received = self.receive(counts, &latest_ns)?;
+            rounds += 1;
+            if received < FRAMES_MAX {
+                // The ring is empty: what is not in it by now was seen after this.
+                self.seat.flush(looked_ns.saturating_sub(IN_FLIGHT_NS));
+            } else if rounds % ROUNDS_PER_FLUSH == 0 {
+                self.seat.flush(latest_ns.load(Ordering::Relaxed));
+            }
+            self.observe(records);
+            if shown_at.elapsed() >= SHOW_INTERVAL {
+                shown_at = Instant::now();
+                self.show(counts);
+            }
+            if received > 0 {
+                idle_since = None;
+                continue;
+            }
+            if stopping {
+                return Ok(());
+            }
+            let since = *idle_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < SPIN {
+                std::hint::spin_loop();
+                continue;
+            }
+            let busy = self.seat.has_peers() || self.seat.is_holding();
+            self.source.wait(if busy { SHORT_SLEEP_MS } else { LONG_SLEEP_MS })?;
+        }
+    }
+
+    /// Takes what is in the ring, at most one batch.
+    fn receive(&mut self, counts: &mut Shown, latest_ns: &AtomicU64) -> io::Result<usize> {
+        let Self { source, seat, shared, .. } = self;
+        let received = source.receive(|bytes| {
+            let Ok((head, frame)) = Head::split(bytes) else {
+                counts.bad_heads += 1;
+                return;
+            };
+            let at_ns = shared.clock.at_ns(head.at_ns);
+            latest_ns.fetch_max(at_ns, Ordering::Relaxed);
+            if let Some(headers) = &shared.headers {
+                headers.put(at_ns, head.frame_len, frame);
+            }
+            match wire::parse_record(frame, head.frame_len, at_ns, Link::Ethernet) {
+                Ok(record) if shared.wants_more() => seat.give(&record),
+                Ok(_) => {}
+                Err(skip) => counts.skips.count(skip),
+            }
+        })?;
+        counts.received += received as u64;
+        Ok(received)
+    }
+
+    /// Observes the records that are due, and lets time pass.
+    fn observe(&mut self, records: &mut Vec<Record>) {
+        let now_ns = self.shared.clock.now_ns();
+        let reached_ns = self.seat.release(now_ns, records);
+        self.worker.observe(records);
+        records.clear();
+        if reached_ns != DONE {
+            self.worker.tick(reached_ns);
+            self.send_outputs(reached_ns);
+        }
+    }
+
+    fn send_outputs(&mut self, watermark_ns: u64) {
+        for output in self.worker.outputs.drain(..) {
+            self.outbox.put(output);
+        }
+        self.outbox.promise(watermark_ns);
+    }
+
+    fn show(&self, counts: &mut Shown) {
+        counts.handoff_lost = self.seat.lost();
+        counts.late = self.seat.late();
+        counts.detector = self.worker.stats();
+        if let Ok(losses) = self.source.losses() {
+            counts.losses = losses;
+        }
+        *self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = counts.clone();
+    }
+}
+
+impl Shared {
+    /// Whether `--count` leaves room for one more record.
+    fn wants_more(&self) -> bool {
+        self.left.as_ref().is_none_or(|left| left.fetch_sub(1, Ordering::Relaxed) > 0)
+    }
+}

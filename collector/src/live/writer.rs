@@ -1,0 +1,192 @@
+//! Selected headers into a pcapng file (`-w`): copied into a bounded queue by the workers, written by
+//! a thread of its own, so that a slow disk costs headers in the file and nothing else.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam::queue::ArrayQueue;
+use xdpwatch_prog::maps::HEADERS_MAX;
+
+/// Headers that may wait for the disk.
+const PLACES: usize = 1 << 14;
+
+/// How long the writer rests when nothing waits; what waits longer than that is in order of time.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// One frame's headers.
+#[derive(Clone, Debug)]
+struct Header {
+    at_ns: u64,
+    frame_len: u32,
+    len: u16,
+    bytes: [u8; HEADERS_MAX],
+}
+
+/// What workers and writer share.
+#[derive(Debug)]
+pub struct Headers {
+    queue: ArrayQueue<Header>,
+    lost: AtomicU64,
+    end: AtomicBool,
+}
+
+impl Headers {
+    /// Copies a frame's headers, or counts them as lost.
+    pub fn put(&self, at_ns: u64, frame_len: u32, frame: &[u8]) {
+        let kept = &frame[..frame.len().min(HEADERS_MAX)];
+        let mut bytes = [0; HEADERS_MAX];
+        bytes[..kept.len()].copy_from_slice(kept);
+        let header = Header { at_ns, frame_len, len: kept.len() as u16, bytes };
+        if self.queue.push(header).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Headers lost.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// The file being written; ends with [`Writer::close`].
+#[derive(Debug)]
+pub struct Writer {
+    headers: Arc<Headers>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Writer {
+    /// Creates the file and starts its thread.
+    ///
+    /// # Errors
+    /// The file can't be created.
+    pub fn create(path: &Path, interface: &str) -> anyhow::Result<Self> {
+        let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
+        let mut out = BufWriter::new(file);
+        write_file_header(&mut out, interface)
+            .with_context(|| format!("writing to {}", path.display()))?;
+        let headers = Arc::new(Headers {
+            queue: ArrayQueue::new(PLACES),
+            lost: AtomicU64::new(0),
+            end: AtomicBool::new(false),
+        });
+        let shared = Arc::clone(&headers);
+        let run = move || write_headers(&mut out, &shared);
+        let thread = thread::Builder::new().name("write".to_owned()).spawn(run)?;
+        Ok(Self { headers, thread: Some(thread) })
+    }
+
+    /// What the workers put headers into.
+    pub fn headers(&self) -> Arc<Headers> {
+        Arc::clone(&self.headers)
+    }
+
+    /// Writes what waits and closes the file.
+    ///
+    /// # Errors
+    /// Those of writing at any time.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.headers.end.store(true, Ordering::Release);
+        match self.thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(io::Error::other("the writing thread failed")),
+        }
+    }
+}
+
+fn write_headers(out: &mut impl Write, headers: &Headers) -> io::Result<()> {
+    let mut round = Vec::with_capacity(PLACES);
+    loop {
+        let is_last = headers.end.load(Ordering::Acquire);
+        round.extend(std::iter::from_fn(|| headers.queue.pop()).take(PLACES));
+        round.sort_by_key(|header| header.at_ns);
+        for header in round.drain(..) {
+            write_packet(out, &header)?;
+        }
+        if is_last && headers.queue.is_empty() {
+            return out.flush();
+        }
+        out.flush()?;
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Section header and one Ethernet interface with nanoseconds (pcapng, 4.1 and 4.2).
+fn write_file_header(out: &mut impl Write, interface: &str) -> io::Result<()> {
+    let mut section = Vec::new();
+    section.extend(0x1a2b_3c4du32.to_le_bytes());
+    section.extend(1u16.to_le_bytes());
+    section.extend(0u16.to_le_bytes());
+    section.extend(u64::MAX.to_le_bytes());
+    write_block(out, 0x0a0d_0d0a, &section)?;
+    let mut description = Vec::new();
+    description.extend(1u16.to_le_bytes());
+    description.extend(0u16.to_le_bytes());
+    description.extend((HEADERS_MAX as u32).to_le_bytes());
+    push_option(&mut description, 2, interface.as_bytes());
+    push_option(&mut description, 9, &[9]);
+    push_option(&mut description, 0, &[]);
+    write_block(out, 1, &description)
+}
+
+/// An enhanced packet block (pcapng, 4.3).
+fn write_packet(out: &mut impl Write, header: &Header) -> io::Result<()> {
+    let bytes = &header.bytes[..usize::from(header.len)];
+    let mut body = Vec::with_capacity(20 + HEADERS_MAX);
+    body.extend(0u32.to_le_bytes());
+    body.extend(((header.at_ns >> 32) as u32).to_le_bytes());
+    body.extend((header.at_ns as u32).to_le_bytes());
+    body.extend(u32::from(header.len).to_le_bytes());
+    body.extend(header.frame_len.max(header.len.into()).to_le_bytes());
+    body.extend(bytes);
+    body.resize(body.len().next_multiple_of(4), 0);
+    write_block(out, 6, &body)
+}
+
+fn push_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
+    body.extend(code.to_le_bytes());
+    body.extend((value.len() as u16).to_le_bytes());
+    body.extend(value);
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+fn write_block(out: &mut impl Write, kind: u32, body: &[u8]) -> io::Result<()> {
+    let len = (body.len() as u32 + 12).to_le_bytes();
+    out.write_all(&kind.to_le_bytes())?;
+    out.write_all(&len)?;
+    out.write_all(body)?;
+    out.write_all(&len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::file::CaptureFile;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.pcapng");
+        let mut writer = Writer::create(&path, "mirror0").unwrap();
+        let headers = writer.headers();
+        headers.put(1_700_000_000_000_000_002, 1514, &[7; 54]);
+        headers.put(1_700_000_000_000_000_001, 60, &[8; 60]);
+        writer.close().unwrap();
+        let mut file = CaptureFile::open(&path).unwrap();
+        let mut seen = Vec::new();
+        let mut take = |packet: crate::capture::file::Packet<'_>| {
+            seen.push((packet.at_ns, packet.frame_len, packet.bytes.to_vec()));
+        };
+        while file.next(&mut take).unwrap() {}
+        assert_eq!(seen[0], (1_700_000_000_000_000_001, 60, vec![8; 60]));
+        assert_eq!(seen[1], (1_700_000_000_000_000_002, 1514, vec![7; 54]));
+        assert_eq!(seen.len(), 2);
+    }
+}

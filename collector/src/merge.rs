@@ -1,0 +1,106 @@
+//! Workers' outputs merged in order of time, then tuple: what comes out does not depend on how many
+//! workers there are or how their records were batched.
+
+use std::collections::VecDeque;
+
+use xdpwatch_core::watch::Output;
+
+/// The outputs of one worker that were not yet passed on.
+#[derive(Debug, Default)]
+struct Lane {
+    pending: VecDeque<Output>,
+    /// The worker's outputs to come are at or after this.
+    watermark_ns: u64,
+}
+
+/// Holds outputs back until no worker can still produce an earlier one.
+#[derive(Debug)]
+pub struct Merge {
+    lanes: Vec<Lane>,
+    ready: Vec<Output>,
+}
+
+impl Merge {
+    /// A merge of `workers` lanes.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        let lanes = (0..workers).map(|_| Lane::default()).collect();
+        Self { lanes, ready: Vec::new() }
+    }
+
+    /// Takes an output of worker `lane`; a worker's outputs come in order of time.
+    pub fn push(&mut self, lane: usize, output: Output) {
+        self.lanes[lane].pending.push_back(output);
+    }
+
+    /// Worker `lane` promises outputs at or after `watermark_ns` only.
+    pub fn advance(&mut self, lane: usize, watermark_ns: u64) {
+        let lane = &mut self.lanes[lane];
+        lane.watermark_ns = lane.watermark_ns.max(watermark_ns);
+    }
+
+    /// Passes on what no output to come can precede.
+    pub fn drain(&mut self, take: &mut impl FnMut(Output)) {
+        let promised = self.lanes.iter().map(|lane| lane.watermark_ns).min().unwrap_or(0);
+        // Outputs carry whole microseconds: one at the watermark may be rounded down below it.
+        self.drain_before(promised / 1000 * 1000, take);
+    }
+
+    /// Passes on everything: no output is to come.
+    pub fn finish(&mut self, take: &mut impl FnMut(Output)) {
+        self.drain_before(u64::MAX, take);
+    }
+
+    fn drain_before(&mut self, end_ns: u64, take: &mut impl FnMut(Output)) {
+        for lane in &mut self.lanes {
+            let due = lane.pending.iter().take_while(|output| output.at_ns < end_ns).count();
+            self.ready.extend(lane.pending.drain(..due));
+        }
+        // Stable: what one tuple did at one time stays in the order in which it did it.
+        self.ready.sort_by_key(|output| (output.at_ns, output.tuple));
+        self.ready.drain(..).for_each(take);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xdpwatch_core::finding::Endpoint;
+    use xdpwatch_core::tuple::Tuple;
+    use xdpwatch_core::watch::Kind;
+
+    fn output(at_ns: u64, port: u16) -> Output {
+        let end = Endpoint { addr: [0; 16], port };
+        let tuple = Tuple { a: end, b: end, realm: 0 };
+        Output { at_ns, tuple, kind: Kind::HeldLonger { host: end, held_us: 0 } }
+    }
+
+    fn drained(merge: &mut Merge) -> Vec<(u64, u16)> {
+        let mut seen = Vec::new();
+        merge.drain(&mut |output| seen.push((output.at_ns, output.tuple.a.port)));
+        seen
+    }
+
+    #[test]
+    fn waits_for_the_slowest_worker() {
+        let mut merge = Merge::new(2);
+        merge.push(0, output(5000, 1));
+        merge.advance(0, 9000);
+        assert_eq!(drained(&mut merge), []);
+        merge.push(1, output(4000, 2));
+        merge.advance(1, 5999);
+        assert_eq!(drained(&mut merge), [(4000, 2)]);
+        merge.advance(1, 6000);
+        assert_eq!(drained(&mut merge), [(5000, 1)]);
+    }
+
+    #[test]
+    fn one_time_is_ordered_by_tuple() {
+        let mut merge = Merge::new(2);
+        merge.push(0, output(5000, 9));
+        merge.push(1, output(5000, 3));
+        let mut seen = Vec::new();
+        merge.finish(&mut |output| seen.push(output.tuple.a.port));
+        assert_eq!(seen, [3, 9]);
+    }
+}

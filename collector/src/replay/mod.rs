@@ -1,0 +1,73 @@
+//! Capture files through the very pipeline that live capture uses, with the time from the file.
+//!
+//! Each file is a vantage point of its own: own tables, own findings, own summary. One worker runs
+//! in the reading thread; several get their records over bounded queues that block, so none is lost.
+
+mod inline;
+mod reader;
+mod threads;
+
+use std::io;
+use std::path::Path;
+
+use crate::capture::file::{CaptureFile, FileError};
+use crate::report::{Context, Occasion, Reporter};
+use crate::sink::Sink;
+use crate::stats::{FindingStats, Stats};
+use crate::stop::Requests;
+use crate::worker::Detection;
+
+use reader::Reader;
+
+/// How files are read.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The detector's choices.
+    pub detection: Detection,
+    /// Worker threads; 1 means none besides the reading one.
+    pub workers: usize,
+    /// Stop after this many packets.
+    pub count: Option<u64>,
+}
+
+/// How a file's replay ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Findings reported.
+    pub findings: FindingStats,
+    /// What was read.
+    pub stats: Stats,
+    /// Why reading ended before the file's end, if it did.
+    pub problem: Option<FileError>,
+}
+
+/// Replays one file and reports what is found.
+///
+/// # Errors
+/// Those of the reporter. Trouble with the file is in the [`Outcome`]: what was read before counts.
+pub fn replay(
+    path: &Path,
+    options: &Options,
+    context: &Context,
+    reporter: &mut dyn Reporter,
+    requests: &Requests,
+) -> io::Result<Outcome> {
+    let file = match CaptureFile::open(path) {
+        Ok(file) => file,
+        Err(problem) => {
+            let stats = Stats { file: Some(Default::default()), ..Stats::default() };
+            return Ok(Outcome { findings: stats.findings, stats, problem: Some(problem) });
+        }
+    };
+    let mut reader = Reader::new(file, options.count);
+    let mut sink = Sink::new(options.detection.seeds, context, reporter);
+    let (mut stats, problem) = if options.workers == 1 {
+        inline::run(&mut reader, options, &mut sink, requests)
+    } else {
+        threads::run(&mut reader, options, &mut sink, requests)
+    };
+    stats.findings = sink.findings();
+    sink.statistics(stats.clone(), Occasion::End);
+    sink.result()?;
+    Ok(Outcome { findings: sink.findings(), stats, problem })
+}

@@ -1,0 +1,100 @@
+//! Packets of a file become records in order of time.
+
+use xdpwatch_prog::record::Record;
+use xdpwatch_prog::wire;
+
+use crate::capture::file::{CaptureFile, FileError, Packet};
+use crate::progress::Bar;
+use crate::skips::Skips;
+use crate::stats::{FileStats, Stats};
+
+/// A file whose packets are parsed and whose clock only goes forward.
+pub struct Reader {
+    file: CaptureFile,
+    bar: Bar,
+    clock: Clock,
+    left: u64,
+}
+
+#[derive(Debug, Default)]
+struct Clock {
+    latest_ns: u64,
+    backwards: u64,
+    skips: Skips,
+}
+
+impl Reader {
+    /// Reads at most `count` packets of `file`.
+    pub fn new(file: CaptureFile, count: Option<u64>) -> Self {
+        let bar = Bar::new(file.progress().size);
+        Self { file, bar, clock: Clock::default(), left: count.unwrap_or(u64::MAX) }
+    }
+
+    /// Appends up to `max` records; false when there are no more to come.
+    ///
+    /// # Errors
+    /// Those of the file; records appended before are good.
+    pub fn fill(&mut self, records: &mut Vec<Record>, max: usize) -> Result<bool, FileError> {
+        let end = records.len() + max;
+        let mut more = true;
+        let mut result = Ok(());
+        while more && records.len() < end {
+            if self.left == 0 {
+                return Ok(false);
+            }
+            let clock = &mut self.clock;
+            match self.file.next(&mut |packet| records.extend(clock.record(&packet))) {
+                Ok(read) => {
+                    more = read;
+                    self.left -= u64::from(read);
+                }
+                Err(error) => {
+                    result = Err(error);
+                    more = false;
+                }
+            }
+        }
+        self.bar.set(self.file.progress().taken());
+        result.map(|()| more)
+    }
+
+    /// Time of the latest packet, nanoseconds; also of packets that are no records.
+    pub fn latest_ns(&self) -> u64 {
+        self.clock.latest_ns
+    }
+
+    /// What was read so far.
+    pub fn stats(&self) -> Stats {
+        let counts = self.file.counts();
+        let file = FileStats {
+            packets: counts.packets,
+            bytes: self.file.progress().taken(),
+            cut_packets: counts.cut_packets,
+            unknown_link: counts.unknown_link,
+            timeless: counts.timeless,
+            clock_backwards: self.clock.backwards,
+        };
+        Stats {
+            at_ns: self.clock.latest_ns,
+            file: Some(file),
+            skipped: self.clock.skips.counts(),
+            ..Stats::default()
+        }
+    }
+
+    /// The trouble that a file read to its end may still have had.
+    pub fn remaining_problem(&self) -> Option<FileError> {
+        self.file.counts().first_unknown_link.map(FileError::UnknownLink)
+    }
+}
+
+impl Clock {
+    /// The packet's record, if it is one, at a time that is never before an earlier packet's.
+    fn record(&mut self, packet: &Packet<'_>) -> Option<Record> {
+        self.backwards += u64::from(packet.at_ns < self.latest_ns);
+        self.latest_ns = self.latest_ns.max(packet.at_ns);
+        let parsed =
+            wire::parse_record(packet.bytes, packet.frame_len, self.latest_ns, packet.link);
+        parsed.map_err(|skip| self.skips.count(skip)).ok()
+    }
+}

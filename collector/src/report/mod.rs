@@ -1,0 +1,85 @@
+//! Where findings and statistics leave the program: the seam, and one file per format.
+
+mod advice;
+mod community_id;
+pub mod json;
+mod summary;
+mod text;
+mod time;
+
+use std::io::{self, Write};
+
+use xdpwatch_core::finding::Finding;
+
+use crate::stats::Stats;
+
+/// Where the packets of a run came from; each has its own tables, findings and summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A network interface, by name.
+    Interface(String),
+    /// A capture file, by the name it was given.
+    File(String),
+}
+
+/// What a reporter needs to know besides the finding.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Name of this sensor: `--sensor` or the host's name.
+    pub sensor: String,
+    /// Where the packets came from.
+    pub origin: Origin,
+}
+
+/// Why statistics are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// The interval is over.
+    Interval,
+    /// Somebody asked (SIGUSR1).
+    Asked,
+    /// The end of the run.
+    End,
+}
+
+/// Takes what is to be told, in order.
+pub trait Reporter {
+    /// Reports a finding. `utc_offset_ns` is to be added to every time in it.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn finding(
+        &mut self,
+        context: &Context,
+        finding: &Finding,
+        utc_offset_ns: i64,
+    ) -> io::Result<()>;
+
+    /// Reports statistics.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn statistics(
+        &mut self,
+        context: &Context,
+        stats: &Stats,
+        occasion: Occasion,
+    ) -> io::Result<()>;
+}
+
+impl Occasion {
+    /// The word for it in events.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Interval => "interval",
+            Self::Asked => "asked",
+            Self::End => "end",
+        }
+    }
+}
+
+/// Text for people, or with `json` one JSON object per line.
+pub fn reporter<'a>(json: bool, out: impl Write + 'a) -> Box<dyn Reporter + 'a> {
+    if json { Box::new(json::Json::new(out)) } else { Box::new(text::Text::new(out)) }
+}

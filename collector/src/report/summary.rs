@@ -1,0 +1,129 @@
+//! The closing summary: captured, selected, lost by place, connections, reuse by outcome.
+
+use std::fmt::Write as _;
+
+use super::time::rfc3339;
+use super::{Context, Occasion, text};
+use crate::stats::{FileStats, Live, Stats};
+
+/// The block for one vantage point.
+#[must_use]
+pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
+    let title = match occasion {
+        Occasion::End => "summary",
+        Occasion::Interval | Occasion::Asked => "statistics",
+    };
+    let mut text = format!("{title} of {}", text::origin(context));
+    if stats.at_ns > 0 {
+        let _ = write!(text, " at {}", rfc3339(stats.at_ns));
+    }
+    text.push('\n');
+    let mut line = |label: &str, rest: String| {
+        let _ = writeln!(text, "  {label:<13}{rest}");
+    };
+    if let Some(file) = &stats.file {
+        line("captured", captured(file));
+    }
+    if let Some(live) = &stats.live {
+        line("captured", format!("{} frames seen by XDP", live.seen));
+        line("selected", format!("{}, of which {} received", live.selected, live.received));
+        line("dropped", format!("{} not needed, {} passed on", live.dropped, live.passed));
+        line("lost", lost(live));
+    }
+    let skipped = nonzero(stats.skipped.iter().copied());
+    if !skipped.is_empty() {
+        line("skipped", skipped);
+    }
+    let counters = &stats.detector.counters;
+    line("records", counters.records.to_string());
+    line(
+        "connections",
+        format!(
+            "{} from their SYN, {} picked up in mid-stream",
+            counters.connections, counters.mid_stream
+        ),
+    );
+    line(
+        "reuse",
+        format!(
+            "{} accepted, {} recovered, {} failed, {} abandoned, {} after the deadline, {} by the \
+             holder itself",
+            counters.reuse_accepted,
+            counters.reuse_recovered,
+            counters.reuse_failed,
+            counters.reuse_abandoned,
+            counters.reuse_expired,
+            counters.self_reuse
+        ),
+    );
+    let census = &stats.detector.census;
+    let mut states = Vec::new();
+    census.each(|name, count| states.push((name, if name == "capacity" { 0 } else { count })));
+    line("table", format!("{} of {} tuples", census.used(), census.capacity));
+    line("states", or_none(nonzero(states.into_iter())));
+    let losses = [
+        ("refused", counters.table_refused),
+        ("closed given up early", counters.evicted_closed),
+        ("handshakes given up early", counters.evicted_embryonic),
+        ("contests not followed", counters.contests_full),
+        ("model contradicted", counters.model_contradicted),
+    ];
+    let losses = nonzero(losses.into_iter());
+    if !losses.is_empty() {
+        line("limits", losses);
+    }
+    let findings = &stats.findings;
+    line(
+        "findings",
+        format!(
+            "{} of severity 1, {} of severity 2, {} of severity 3 when they began; {} resolved",
+            findings.severity_1, findings.severity_2, findings.severity_3, findings.resolved
+        ),
+    );
+    text.push('\n');
+    text
+}
+
+fn captured(file: &FileStats) -> String {
+    let notes = nonzero(
+        [
+            ("cut by the snap length", file.cut_packets),
+            ("of unknown link types", file.unknown_link),
+            ("without a time", file.timeless),
+            ("out of order", file.clock_backwards),
+        ]
+        .into_iter(),
+    );
+    let packets = format!("{} packets, {} bytes read", file.packets, file.bytes);
+    if notes.is_empty() { packets } else { format!("{packets}; {notes}") }
+}
+
+/// Where frames and findings were lost, by place.
+fn lost(live: &Live) -> String {
+    or_none(nonzero(
+        [
+            ("NIC", live.nic_lost),
+            ("AF_XDP ring full", live.rx_ring_full),
+            ("AF_XDP no buffer", live.rx_dropped),
+            ("redirect", live.redirect_errors),
+            ("bad heads", live.bad_heads),
+            ("hand-off ring", live.handoff_lost),
+            ("aggregator queue", live.aggregator_lost),
+            ("reporter queue", live.reporter_lost),
+            ("writer queue", live.writer_lost),
+        ]
+        .into_iter(),
+    ))
+}
+
+fn nonzero(counts: impl Iterator<Item = (&'static str, u64)>) -> String {
+    let parts: Vec<String> = counts
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    parts.join(", ")
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() { "nothing".to_owned() } else { text }
+}

@@ -1,0 +1,70 @@
+//! The end of every path: merged outputs go through the one aggregator to the reporter.
+
+use std::io;
+
+use xdpwatch_core::aggregate::Aggregate;
+use xdpwatch_core::watch::Output;
+
+use crate::report::{Context, Occasion, Reporter};
+use crate::stats::{FindingStats, Stats};
+
+/// Aggregator and reporter of one vantage point.
+pub struct Sink<'a> {
+    aggregate: Aggregate,
+    reporter: &'a mut dyn Reporter,
+    context: &'a Context,
+    findings: FindingStats,
+    failure: Option<io::Error>,
+}
+
+impl<'a> Sink<'a> {
+    /// A sink for one vantage point; seeds as for the workers.
+    pub fn new(seeds: [u64; 4], context: &'a Context, reporter: &'a mut dyn Reporter) -> Self {
+        Self {
+            aggregate: Aggregate::new(seeds),
+            reporter,
+            context,
+            findings: FindingStats::default(),
+            failure: None,
+        }
+    }
+
+    /// Takes the next output in order of time.
+    pub fn handle(&mut self, output: Output) {
+        let Self { aggregate, reporter, context, findings, failure } = self;
+        aggregate.handle(output, &mut |finding| {
+            findings.count(&finding);
+            if failure.is_none() {
+                *failure = reporter.finding(context, &finding, 0).err();
+            }
+        });
+    }
+
+    /// Reports statistics, with the findings counted here.
+    pub fn statistics(&mut self, mut stats: Stats, occasion: Occasion) {
+        stats.findings = self.findings;
+        if self.failure.is_none() {
+            self.failure = self.reporter.statistics(self.context, &stats, occasion).err();
+        }
+    }
+
+    /// Findings reported so far.
+    #[must_use]
+    pub fn findings(&self) -> FindingStats {
+        self.findings
+    }
+
+    /// Whether reporting has failed: going on is pointless.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// The first error of reporting.
+    ///
+    /// # Errors
+    /// That one.
+    pub fn result(&mut self) -> io::Result<()> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,195 @@
+//! Every place's counters in one struct: what was seen, what became of it, what was lost and where.
+//!
+//! The places add up: see [`Live`] for the two sums that hold.
+
+use xdpwatch_core::counters::Counters;
+use xdpwatch_core::finding::{Finding, State};
+use xdpwatch_core::flows::Census;
+
+/// What was read of a capture file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileStats {
+    /// Packets read.
+    pub packets: u64,
+    /// Bytes read, before unpacking.
+    pub bytes: u64,
+    /// Packets of which bytes are missing (snap length).
+    pub cut_packets: u64,
+    /// Packets of link types that are not supported.
+    pub unknown_link: u64,
+    /// Packets without a time of their own.
+    pub timeless: u64,
+    /// Packets whose time was before an earlier packet's: they were given that one's.
+    pub clock_backwards: u64,
+}
+
+/// What an interface delivered and what became of it.
+///
+/// `seen = selected + dropped + passed`, and
+/// `selected = received + rx_ring_full + rx_dropped + redirect_errors` (frames still in a ring aside).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Frames the XDP program saw.
+    pub seen: u64,
+    /// Frames it sent to user space. In tap mode they went on to the stack too.
+    pub selected: u64,
+    /// Frames it dropped, all reasons together.
+    pub dropped: u64,
+    /// Frames it only passed on to the kernel's stack, all reasons together.
+    pub passed: u64,
+    /// Frames user space took out of the rings.
+    pub received: u64,
+    /// Frames lost because a receive ring was full.
+    pub rx_ring_full: u64,
+    /// Frames the kernel could not deliver: no free buffer, or longer than one.
+    pub rx_dropped: u64,
+    /// Times the kernel found no free buffer: a cause of `rx_dropped`, no further loss.
+    pub fill_ring_empty: u64,
+    /// Selected frames that reached no socket.
+    pub redirect_errors: u64,
+    /// Frames lost before XDP: the interface's own receive errors and misses.
+    pub nic_lost: u64,
+    /// Frames whose head could not be read.
+    pub bad_heads: u64,
+    /// Records lost because a hand-off ring was full.
+    pub handoff_lost: u64,
+    /// Records handed over later than the merge waits: they were observed out of order.
+    pub late: u64,
+    /// Outputs lost because the aggregator's queue was full.
+    pub aggregator_lost: u64,
+    /// Findings lost because the reporter's queue was full.
+    pub reporter_lost: u64,
+    /// Headers lost because the file writer's queue (`-w`) was full.
+    pub writer_lost: u64,
+}
+
+/// Findings by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FindingStats {
+    /// Firing findings of severity 1.
+    pub severity_1: u64,
+    /// Firing findings of severity 2.
+    pub severity_2: u64,
+    /// Firing findings of severity 3.
+    pub severity_3: u64,
+    /// Findings that were resolved.
+    pub resolved: u64,
+    /// Findings, firing or resolved, of severity 1 or 2: what `--exit-code` asks for.
+    pub severe: u64,
+}
+
+impl FindingStats {
+    /// Counts a finding that is being reported.
+    pub fn count(&mut self, finding: &Finding) {
+        let slot = match (finding.state, finding.severity) {
+            (State::Resolved, _) => &mut self.resolved,
+            (State::Firing, 0 | 1) => &mut self.severity_1,
+            (State::Firing, 2) => &mut self.severity_2,
+            (State::Firing, _) => &mut self.severity_3,
+        };
+        *slot += 1;
+        self.severe += u64::from(finding.severity <= 2);
+    }
+
+    /// Adds another vantage point's findings.
+    pub fn add(&mut self, other: &Self) {
+        self.severity_1 += other.severity_1;
+        self.severity_2 += other.severity_2;
+        self.severity_3 += other.severity_3;
+        self.resolved += other.resolved;
+        self.severe += other.severe;
+    }
+}
+
+/// What the detector says of itself, all workers together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DetectorStats {
+    /// What happened.
+    pub counters: Counters,
+    /// Tuples held now, by state.
+    pub census: Census,
+    /// How long closed tuples are remembered at least, nanoseconds; the shortest of all workers.
+    pub remembered_ns: u64,
+}
+
+impl DetectorStats {
+    /// Adds another worker's part.
+    pub fn add(&mut self, other: &Self) {
+        self.counters.add(&other.counters);
+        self.census.add(&other.census);
+        self.remembered_ns = match self.remembered_ns {
+            0 => other.remembered_ns,
+            known => known.min(other.remembered_ns),
+        };
+    }
+}
+
+/// Everything counted at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// When, nanoseconds since the Unix epoch.
+    pub at_ns: u64,
+    /// Present if the packets came from a file.
+    pub file: Option<FileStats>,
+    /// Present if the packets came from an interface.
+    pub live: Option<Live>,
+    /// What the XDP program did, by outcome and disposition.
+    pub program: Vec<(&'static str, u64)>,
+    /// Frames that are no record, by reason, as the host's parser counted them.
+    pub skipped: Vec<(&'static str, u64)>,
+    /// The detector's part.
+    pub detector: DetectorStats,
+    /// Findings reported.
+    pub findings: FindingStats,
+}
+
+impl Stats {
+    /// Group, name and value of every counter, in the order printed.
+    pub fn each(&self, f: &mut impl FnMut(&'static str, &'static str, u64)) {
+        if let Some(file) = &self.file {
+            each_of_file(file, &mut |name, value| f("file", name, value));
+        }
+        if let Some(live) = &self.live {
+            each_of_live(live, &mut |name, value| f("capture", name, value));
+        }
+        self.program.iter().for_each(|(name, value)| f("program", name, *value));
+        self.skipped.iter().for_each(|(name, value)| f("skipped", name, *value));
+        self.detector.counters.each(|name, value| f("detector", name, value));
+        self.detector.census.each(|name, value| f("table", name, value));
+        f("table", "remembered_s", self.detector.remembered_ns / 1_000_000_000);
+        let FindingStats { severity_1, severity_2, severity_3, resolved, severe: _ } =
+            self.findings;
+        f("findings", "severity_1", severity_1);
+        f("findings", "severity_2", severity_2);
+        f("findings", "severity_3", severity_3);
+        f("findings", "resolved", resolved);
+    }
+}
+
+fn each_of_file(file: &FileStats, f: &mut impl FnMut(&'static str, u64)) {
+    f("packets", file.packets);
+    f("bytes", file.bytes);
+    f("cut_packets", file.cut_packets);
+    f("unknown_link", file.unknown_link);
+    f("timeless", file.timeless);
+    f("clock_backwards", file.clock_backwards);
+}
+
+fn each_of_live(live: &Live, f: &mut impl FnMut(&'static str, u64)) {
+    f("seen", live.seen);
+    f("selected", live.selected);
+    f("dropped", live.dropped);
+    f("passed", live.passed);
+    f("received", live.received);
+    f("rx_ring_full", live.rx_ring_full);
+    f("rx_dropped", live.rx_dropped);
+    f("fill_ring_empty", live.fill_ring_empty);
+    f("redirect_errors", live.redirect_errors);
+    f("nic_lost", live.nic_lost);
+    f("bad_heads", live.bad_heads);
+    f("handoff_lost", live.handoff_lost);
+    f("late", live.late);
+    f("aggregator_lost", live.aggregator_lost);
+    f("reporter_lost", live.reporter_lost);
+    f("writer_lost", live.writer_lost);
+}

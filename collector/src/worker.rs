@@ -1,0 +1,87 @@
+//! One worker: a detector and the outputs it has made so far. The same for files and live capture.
+
+use std::hash::{BuildHasher, RandomState};
+
+use xdpwatch_core::watch::{Config, Output, Watch};
+use xdpwatch_prog::record::Record;
+
+use crate::stats::DetectorStats;
+
+/// Choices of detection that all workers share.
+#[derive(Clone, Debug)]
+pub struct Detection {
+    /// Tuples held at most, over all workers.
+    pub max_tuples: u64,
+    /// How long closed tuples are remembered while there is room, nanoseconds.
+    pub horizon_ns: u64,
+    /// Whether the VLAN ids are part of the tuple.
+    pub vlan_key: bool,
+    /// Whether accepted reuse is reported.
+    pub all_reuse: bool,
+    /// Seeds of hash tables.
+    pub seeds: [u64; 4],
+    /// Records handled at once.
+    pub batch: usize,
+}
+
+/// Seeds for files: the same file gives the same findings, even when tables overflow.
+pub const FILE_SEEDS: [u64; 4] =
+    [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];
+
+/// Seeds for live capture, where strangers choose the tuples: from the system's random numbers.
+#[must_use]
+pub fn random_seeds() -> [u64; 4] {
+    [0u64, 1, 2, 3].map(|n| RandomState::new().hash_one(n))
+}
+
+/// One worker's detector.
+#[derive(Debug)]
+pub struct Worker {
+    watch: Watch,
+    batch: usize,
+    /// Outputs not yet handed on.
+    pub outputs: Vec<Output>,
+}
+
+impl Worker {
+    /// One of `workers`; it reserves its share of the tuples.
+    #[must_use]
+    pub fn new(detection: &Detection, workers: usize) -> Self {
+        let max_tuples = usize::try_from(detection.max_tuples).unwrap_or(usize::MAX);
+        let watch = Watch::new(Config {
+            max_tuples: (max_tuples / workers).max(1),
+            horizon_ns: detection.horizon_ns,
+            vlan_key: detection.vlan_key,
+            all_reuse: detection.all_reuse,
+            seeds: detection.seeds,
+        });
+        Self { watch, batch: detection.batch, outputs: Vec::new() }
+    }
+
+    /// Takes records in order of time.
+    pub fn observe(&mut self, records: &[Record]) {
+        for batch in records.chunks(self.batch) {
+            self.watch.observe(batch, &mut self.outputs);
+        }
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now_ns: u64) {
+        self.watch.tick(now_ns, &mut self.outputs);
+    }
+
+    /// End of input.
+    pub fn finish(&mut self, end_ns: u64) {
+        self.watch.finish(end_ns, &mut self.outputs);
+    }
+
+    /// What the detector says of itself.
+    #[must_use]
+    pub fn stats(&self) -> DetectorStats {
+        DetectorStats {
+            counters: self.watch.counters(),
+            census: self.watch.census(),
+            remembered_ns: self.watch.remembered_ns(),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The XDP program in the kernel: on which interface, whether that is safe, loading, attaching.
+
+pub mod interface;
+pub mod program;
+pub mod safety;

@@ -1,0 +1,59 @@
+//! The command line: exit status, usage errors, and a reader of its output that goes away.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use common::{capture, run, stderr, stdout, xdpwatch};
+
+#[test]
+fn exit_status_three_only_when_asked_for() {
+    let file = capture("server-side.pcap");
+    let file = file.to_str().unwrap();
+    assert_eq!(run(&["-r", file]).status.code(), Some(0));
+    assert_eq!(run(&["-r", file, "--exit-code"]).status.code(), Some(3));
+    // The collision is behind the first ten packets.
+    let output = run(&["-r", file, "--exit-code", "--count", "10"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+}
+
+#[test]
+fn wrong_usage_is_status_two_and_says_what_is_right() {
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "--read"),
+        (&["-r", "x", "--batch", "65"], "1..=64"),
+        (&["-r", "x", "--horizon", "5d"], "90s"),
+        (&["-r", "x", "--workers", "0"], "1..=256"),
+    ];
+    for (args, hint) in cases {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(hint), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn help_names_units_and_defaults() {
+    let help = stdout(&run(&["--help"]));
+    for part in ["300s", "4000000", "Exit status", "--json"] {
+        assert!(help.contains(part), "{part} is not in: {help}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let file = capture("server-side.pcap");
+    let mut child = xdpwatch()
+        .args(std::iter::repeat_n(["-r", file.to_str().unwrap(), "--json"], 1).flatten())
+        .args(std::iter::repeat_n(["-r", file.to_str().unwrap()], 500).flatten())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with('{'), "{line}");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}
