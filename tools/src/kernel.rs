@@ -125,6 +125,15 @@ impl Kernel {
         Ok(Self { ebpf, name, slots: wanted.slots, _socket: socket })
     }
 
+    /// Instructions that the verifier looked at to accept the program; it gives up at a million.
+    ///
+    /// # Errors
+    /// The kernel does not say (before Linux 5.16).
+    pub fn verified_instructions(&mut self) -> Result<u32> {
+        let info = program(&mut self.ebpf, self.name)?.info()?;
+        info.verified_instruction_count().context("the kernel does not tell verified instructions")
+    }
+
     /// Runs the program on one frame of at least 14 bytes.
     ///
     /// # Errors
