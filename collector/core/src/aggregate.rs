@@ -6,10 +6,13 @@
 use ahash::RandomState;
 use hashbrown::HashMap;
 
-use crate::finding::{Fact, Finding};
+use crate::finding::{Fact, Finding, State};
 use crate::host::linux::TIME_WAIT_US;
-use crate::legs::Legs;
+use crate::legs::{Leg, Legs};
 use crate::watch::{Kind, Output};
+
+/// Alerts that stand at the same time, as far as folding remembers them.
+const STANDING: usize = 1 << 14;
 
 /// Hosts whose hold time is remembered at most.
 const HOSTS: usize = 1 << 14;
@@ -20,7 +23,22 @@ pub struct Aggregate {
     legs: Legs,
     /// Per address, the longest hold seen past the model's time, microseconds.
     held_us: HashMap<[u8; 16], u64, RandomState>,
-    hosts_full: u64,
+    /// Alerts that stand, by the connection they are about.
+    standing: HashMap<Leg, u64, RandomState>,
+    /// Findings that are another's collision seen on the other leg, by id.
+    folded: HashMap<u64, (), RandomState>,
+    counts: Counts,
+}
+
+/// What the aggregator counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Hosts whose hold time could not be remembered because all places were taken.
+    pub hosts_full: u64,
+    /// Collisions that were another one, seen on the balancer's other leg.
+    pub folded: u64,
+    /// Alerts that folding could not remember because all places were taken.
+    pub standing_full: u64,
 }
 
 impl Aggregate {
@@ -28,8 +46,11 @@ impl Aggregate {
     #[must_use]
     pub fn new(seeds: [u64; 4]) -> Self {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
-        let held_us = HashMap::with_capacity_and_hasher(2 * HOSTS, state);
-        Self { legs: Legs::new(seeds), held_us, hosts_full: 0 }
+        let held_us = HashMap::with_capacity_and_hasher(2 * HOSTS, state.clone());
+        let standing = HashMap::with_capacity_and_hasher(2 * STANDING, state.clone());
+        let folded = HashMap::with_capacity_and_hasher(2 * STANDING, state);
+        let counts = Counts::default();
+        Self { legs: Legs::new(seeds), held_us, standing, folded, counts }
     }
 
     /// Takes the next output in order of time and emits what is to be reported.
@@ -38,6 +59,9 @@ impl Aggregate {
             Kind::Sighting(sighting) => self.legs.see(sighting, output.at_ns / 1000),
             Kind::HeldLonger { host, held_us } => self.learn_hold(host.addr, held_us),
             Kind::Finding(mut finding) => {
+                if self.is_folded(&finding) {
+                    return;
+                }
                 self.legs.annotate(&mut finding);
                 self.annotate_deadline(&mut finding);
                 emit(*finding);
@@ -45,10 +69,34 @@ impl Aggregate {
         }
     }
 
-    /// Hosts whose hold time could not be remembered because all places were taken.
+    /// Counted so far.
     #[must_use]
-    pub fn hosts_full(&self) -> u64 {
-        self.hosts_full
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// One collision is one finding. A balancer that passes the holder's refusal on makes it look,
+    /// on the client's leg, like a refusal by the balancer for a connection that nobody saw.
+    fn is_folded(&mut self, finding: &Finding) -> bool {
+        let leg = Leg::of(finding);
+        if finding.state == State::Resolved {
+            self.standing.remove(&leg);
+            return self.folded.remove(&finding.id).is_some();
+        }
+        let unknown = finding.fact("holder.state") == Some(Fact::Word("unknown"));
+        let other = self.legs.joined_since(&leg, finding.began_ns / 1000);
+        let folded = unknown && other.is_some_and(|other| self.standing.contains_key(&other));
+        if folded {
+            self.counts.folded += 1;
+            if self.folded.len() < STANDING {
+                self.folded.insert(finding.id, ());
+            }
+        } else if self.standing.len() < STANDING {
+            self.standing.insert(leg, finding.id);
+        } else {
+            self.counts.standing_full += 1;
+        }
+        folded
     }
 
     fn learn_hold(&mut self, host: [u8; 16], held_us: u64) {
@@ -57,7 +105,7 @@ impl Aggregate {
         } else if self.held_us.len() < HOSTS {
             self.held_us.insert(host, held_us);
         } else {
-            self.hosts_full += 1;
+            self.counts.hosts_full += 1;
         }
     }
 

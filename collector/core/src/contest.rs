@@ -478,11 +478,12 @@ fn held(flow: &Flow, holder: Holder, initiator: Side, now_us: u64) -> Held {
     let scale = u32::from(asked.scale);
     let answered = flow.is(marks::LIMITED);
     let closing = matches!(holder, Holder::TimeWait | Holder::FinWait2);
+    let ts_recent = flow.timestamp(initiator);
     Held {
         state: holder,
         expected: flow.end(initiator).next,
-        ts_recent: flow.timestamp(initiator),
-        ts_stale: closing && !flow.is(marks::TIMESTAMP_FRESH),
+        ts_recent,
+        ts_stale: closing && ts_recent.is_some() && !flow.is(marks::TIMESTAMP_FRESH),
         ts_age_us: now_us.saturating_sub(flow.last_us),
         window: (asked.scale != SCALE_UNKNOWN).then(|| u32::from(asked.window) << scale),
         limited: answered && now_us.saturating_sub(flow.last_us) < ACK_LIMIT_US,

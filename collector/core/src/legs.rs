@@ -1,5 +1,6 @@
 //! The two legs of a balancer that rewrites addresses but keeps the client's port and timestamps:
-//! segments with one port and one TSval, milliseconds apart on two tuples, are one segment.
+//! segments with one port and one TSval (without timestamps: one sequence number), milliseconds apart
+//! on two tuples, are one segment.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,15 +21,24 @@ const RECENT: usize = 1 << 14;
 /// Joined tuples remembered, in each of two generations.
 const JOINED: usize = 1 << 15;
 
-/// One end's SYN or FIN with its timestamp: what a twin on the other leg repeats.
+/// One end's SYN or FIN with a number to know it by: what a twin on the other leg repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// The connection it is on.
     pub leg: Leg,
     /// Whether the client sent it.
     pub from_client: bool,
-    /// Its TSval.
-    pub ts_val: u32,
+    /// What the twin repeats.
+    pub token: Token,
+}
+
+/// A number of a segment that a balancer of this kind leaves as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Token {
+    /// The TSval.
+    Timestamp(u32),
+    /// The sequence number, where there are no timestamps.
+    Sequence(u32),
 }
 
 /// A connection by its ends.
@@ -40,12 +50,20 @@ pub struct Leg {
     pub server: Endpoint,
 }
 
+impl Leg {
+    /// The connection that a finding is about.
+    #[must_use]
+    pub fn of(finding: &Finding) -> Self {
+        Self { client: finding.src, server: finding.dst }
+    }
+}
+
 impl Sighting {
-    /// What this record shows, if it is a SYN or FIN with a timestamp. Where the client is not known,
+    /// What this record shows, if it is a SYN or FIN. Where the client is not known,
     /// the higher port is taken for the client's.
     #[must_use]
     pub fn of(record: &Record, sender: Side, client: Option<Side>) -> Option<Self> {
-        let ts_val = record.timestamp()?;
+        let token = record.timestamp().map_or(Token::Sequence(record.seq), Token::Timestamp);
         let ends = record.flags & (flags::SYN | flags::FIN | flags::RST);
         if ends != flags::SYN && ends != flags::FIN {
             return None;
@@ -58,7 +76,7 @@ impl Sighting {
             (_, None) => src.port > dst.port,
         };
         let (client, server) = if from_client { (src, dst) } else { (dst, src) };
-        Some(Self { leg: Leg { client, server }, from_client, ts_val })
+        Some(Self { leg: Leg { client, server }, from_client, token })
     }
 }
 
@@ -71,9 +89,25 @@ struct Recent {
 /// The legs that a tuple was joined with, the latest and the one before it.
 #[derive(Clone, Copy, Debug)]
 struct Joined {
-    latest: Leg,
+    latest: Match,
     latest_us: u64,
-    before: Option<Leg>,
+    before: Option<Match>,
+}
+
+/// A leg, and by what it was matched.
+#[derive(Clone, Copy, Debug)]
+struct Match {
+    leg: Leg,
+    by: &'static str,
+}
+
+impl Token {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Timestamp(_) => "port_and_tsval",
+            Self::Sequence(_) => "port_and_sequence",
+        }
+    }
 }
 
 /// Joins legs from sightings in order of time. All memory is bounded.
@@ -96,24 +130,25 @@ impl Legs {
 
     /// Takes a sighting, and joins its leg with that of its twin, if that has come.
     pub fn see(&mut self, sighting: Sighting, at_us: u64) {
-        let key = (sighting.leg.client.port, sighting.ts_val, sighting.from_client);
+        let key = (sighting.leg.client.port, sighting.token, sighting.from_client);
         let slot = self.state.hash_one(key) as usize % RECENT;
         if let Some(recent) = self.recent[slot] {
             let twin = recent.sighting;
-            let twin_key = (twin.leg.client.port, twin.ts_val, twin.from_client);
+            let twin_key = (twin.leg.client.port, twin.token, twin.from_client);
             let soon = at_us.saturating_sub(recent.at_us) <= FORWARDED_US;
             if twin_key == key && twin.leg != sighting.leg && soon {
-                self.join(sighting.leg, twin.leg, at_us);
-                self.join(twin.leg, sighting.leg, at_us);
+                self.join(sighting.leg, twin.leg, sighting.token, at_us);
+                self.join(twin.leg, sighting.leg, sighting.token, at_us);
             }
         }
         self.recent[slot] = Some(Recent { sighting, at_us });
     }
 
-    fn join(&mut self, leg: Leg, other: Leg, at_us: u64) {
+    fn join(&mut self, leg: Leg, other: Leg, token: Token, at_us: u64) {
+        let other = Match { leg: other, by: token.word() };
         let known = self.joined.get(&leg).or_else(|| self.older.get(&leg)).copied();
         let before = match known {
-            Some(known) if known.latest == other => known.before,
+            Some(known) if known.latest.leg == other.leg => known.before,
             Some(known) => Some(known.latest),
             None => None,
         };
@@ -124,9 +159,16 @@ impl Legs {
         self.joined.insert(leg, Joined { latest: other, latest_us: at_us, before });
     }
 
+    /// The leg that this one was joined with last, if that was since `since_us`.
+    #[must_use]
+    pub fn joined_since(&self, leg: &Leg, since_us: u64) -> Option<Leg> {
+        let joined = self.joined.get(leg).or_else(|| self.older.get(leg))?;
+        (joined.latest_us + FORWARDED_US >= since_us).then_some(joined.latest.leg)
+    }
+
     /// Names the other legs of the finding's new and previous connection, as far as joined.
     pub fn annotate(&self, finding: &mut Finding) {
-        let leg = Leg { client: finding.src, server: finding.dst };
+        let leg = Leg::of(finding);
         let Some(joined) = self.joined.get(&leg).or_else(|| self.older.get(&leg)) else { return };
         let since_new = joined.latest_us + FORWARDED_US >= finding.began_ns / 1000;
         let (new, previous) = if since_new {
@@ -158,12 +200,12 @@ const PREVIOUS: Labels = [
     "legs.previous.matched_by",
 ];
 
-fn set_leg(finding: &mut Finding, leg: Option<Leg>, labels: &Labels) {
-    let Some(Leg { client, server }) = leg else { return };
+fn set_leg(finding: &mut Finding, leg: Option<Match>, labels: &Labels) {
+    let Some(Match { leg: Leg { client, server }, by }) = leg else { return };
     let [src_ip, src_port, dest_ip, dest_port, matched_by] = *labels;
     finding.set(src_ip, Fact::Address(client.addr));
     finding.set(src_port, Fact::Number(i64::from(client.port)));
     finding.set(dest_ip, Fact::Address(server.addr));
     finding.set(dest_port, Fact::Number(i64::from(server.port)));
-    finding.set(matched_by, Fact::Word("port_and_tsval"));
+    finding.set(matched_by, Fact::Word(by));
 }
