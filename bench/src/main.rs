@@ -7,12 +7,15 @@ mod memory;
 mod mix;
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
+
+use anyhow::Context;
 
 use xdpwatch_core::watch::{Config, Watch};
 use xdpwatch_prog::record::Record;
 use xdpwatch_prog::wire::{Link, parse};
-use xdpwatch_tools::frames;
+use xdpwatch_tools::{frames, pcap};
 
 use mix::Mix;
 
@@ -22,14 +25,36 @@ const BATCH: usize = 64;
 /// Records measured in each round.
 const MEASURED: usize = 1_000_000;
 
-fn main() {
-    let tuples: Vec<usize> = std::env::args().skip(1).filter_map(|n| n.parse().ok()).collect();
-    let tuples = if tuples.is_empty() { vec![1_000, 1_000_000, 10_000_000] } else { tuples };
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => figures(&[1_000, 1_000_000, 10_000_000]),
+        ["capture", path, packets] => return capture(path, packets.parse()?),
+        counts => {
+            let counts: Result<Vec<usize>, _> = counts.iter().map(|n| n.parse()).collect();
+            figures(&counts.context("xdpwatch-bench [TUPLES ...] | capture FILE PACKETS")?);
+        }
+    }
+    Ok(())
+}
+
+/// A capture file of the control mix, for replays.
+fn capture(path: &str, packets: usize) -> anyhow::Result<()> {
+    let mut mix = Mix::new(100_000);
+    let frames: Vec<(u64, Vec<u8>)> = (0..packets)
+        .map(|_| mix.next_record())
+        .map(|record| (record.at_ns, frames::ethernet(&record)))
+        .collect();
+    pcap::write(Path::new(path), frames.iter().map(|(at_ns, frame)| (*at_ns, frame.as_slice())))
+        .with_context(|| format!("writing {path}"))
+}
+
+fn figures(counts: &[usize]) {
     println!("| what | ns, median of {ROUNDS} | least |");
     println!("|---|---|---|");
     parsing();
-    for count in tuples {
-        observing(count);
+    for count in counts {
+        observing(*count);
     }
 }
 
