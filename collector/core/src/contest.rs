@@ -5,8 +5,9 @@
 
 use xdpwatch_prog::record::{Record, flags, marks as record_marks};
 
-use crate::flow::{Flow, SCALE_UNKNOWN, SECOND_US, State, marks};
-use crate::host::linux::{self, ACK_LIMIT_US, RECYCLED_ISN_AHEAD, TIME_WAIT_US};
+use crate::flow::{Flow, SECOND_US, State};
+use crate::holding::{Sender, held, sender};
+use crate::host::linux::{self, RECYCLED_ISN_AHEAD, TIME_WAIT_US};
 use crate::host::{Attempt, Held, Holder, Verdict, sequence_accepts};
 use crate::seq::ahead;
 use crate::tuple::{Side, Tuple};
@@ -73,17 +74,6 @@ pub enum Event {
     Connected,
     /// Nobody waits any more, or the initiator began anew.
     Failed,
-}
-
-/// Who sends the new SYN, compared with the earlier connection's client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
-    /// The clock goes on: the same host (word: the evidence).
-    Same(&'static str),
-    /// The clock does not go on: another host, or another inner tuple behind the address.
-    Different(&'static str),
-    /// Nothing tells.
-    Untold,
 }
 
 /// A SYN against a holder.
@@ -450,65 +440,4 @@ impl Tuple {
         let a = &tuple.a;
         Side::from_bit(a.addr != record.src_addr || a.port != record.src_port)
     }
-}
-
-/// The state in which the destination of a SYN from `initiator` holds this flow, if it does.
-#[must_use]
-pub fn holder(flow: &Flow, initiator: Side) -> Option<Holder> {
-    let closer_is_asked = flow.closer() != initiator;
-    match (flow.state, closer_is_asked) {
-        (State::SynSent | State::Reset, _) => None,
-        (State::SynReceived, _) => Some(Holder::SynReceived),
-        (State::Established, _) => Some(Holder::Established),
-        (State::FinWait1, true) => Some(Holder::FinWait1),
-        (State::FinWait2, true) => Some(Holder::FinWait2),
-        (State::FinWait1 | State::FinWait2, false) => Some(Holder::CloseWait),
-        // The closer has the other's FIN; its ACK was not seen, which changes nothing for it.
-        (State::LastAck, true) | (State::Closing, _) | (State::TimeWait, true) => {
-            Some(Holder::TimeWait)
-        }
-        (State::LastAck, false) => Some(Holder::LastAck),
-        (State::TimeWait, false) => flow.is(marks::BOTH_CLOSED).then_some(Holder::TimeWait),
-    }
-}
-
-/// What the holder knows, from what was tracked of both ends.
-fn held(flow: &Flow, holder: Holder, initiator: Side, now_us: u64) -> Held {
-    let asked = flow.end(initiator.peer());
-    let scale = u32::from(asked.scale);
-    let answered = flow.is(marks::LIMITED);
-    let closing = matches!(holder, Holder::TimeWait | Holder::FinWait2);
-    let ts_recent = flow.timestamp(initiator);
-    Held {
-        state: holder,
-        expected: flow.end(initiator).next,
-        ts_recent,
-        ts_stale: closing && ts_recent.is_some() && !flow.is(marks::TIMESTAMP_FRESH),
-        ts_age_us: now_us.saturating_sub(flow.last_us),
-        window: (asked.scale != SCALE_UNKNOWN).then(|| u32::from(asked.window) << scale),
-        limited: answered && now_us.saturating_sub(flow.last_us) < ACK_LIMIT_US,
-    }
-}
-
-/// Compares the SYN's clocks with those of the earlier connection's end at the same address.
-///
-/// A host's TSval on one tuple goes on from where it was, at no more than 1 kHz on common systems
-/// (RFC 7323, 5.4), offsets being fixed per tuple. Linux ISNs lie on a 64 ns line per tuple
-/// (`secure_seq.c`), which is evidence only when it is met.
-fn sender(flow: &Flow, initiator: Side, syn: &Record, now_us: u64) -> Sender {
-    let waited_us = now_us.saturating_sub(flow.last_us);
-    if let Some((new, old)) = syn.timestamp().zip(flow.timestamp(initiator)) {
-        let most = waited_us / 1000 + waited_us / 10_000 + 20;
-        let moved = i64::from(ahead(new, old));
-        let goes_on = (0..=i64::try_from(most).unwrap_or(i64::MAX)).contains(&moved);
-        return if goes_on { Sender::Same("tsval") } else { Sender::Different("tsval") };
-    }
-    if flow.client() == Some(initiator) {
-        let line_bytes = now_us.saturating_sub(flow.first_us) * 125 / 8;
-        let off = ahead(syn.seq, flow.isn.wrapping_add(line_bytes as u32));
-        if off.unsigned_abs() < 1 << 18 {
-            return Sender::Same("isn");
-        }
-    }
-    Sender::Untold
 }

@@ -9,16 +9,17 @@ use alloc::vec::Vec;
 use ahash::RandomState;
 use xdpwatch_prog::record::{Record, flags};
 
-use crate::contest::{Contest, Event, holder};
+use crate::contest::{Contest, Event};
 use crate::contests::Contests;
 use crate::counters::Counters;
 use crate::detect::tuple_reuse;
 use crate::finding::{Endpoint, Finding};
 use crate::flow::{Flow, SECOND_US, State, marks};
 use crate::flows::{Census, Flows, Place};
+use crate::holding::holder;
 use crate::legs::Sighting;
-use crate::seq::ahead;
-use crate::tuple::{Side, Tuple};
+use crate::relation::{Relation, Seen, answers_for_unknown, begins_unseen, relation};
+use crate::tuple::Tuple;
 
 pub use crate::tuple::owner;
 
@@ -27,18 +28,6 @@ const BATCH: usize = 64;
 
 /// Time between two steps of the sweep, in record time.
 const TICK_US: u64 = SECOND_US / 10;
-
-/// A SYN this soon after what it belongs to was only reordered or copied.
-const LATE_SYN_US: u64 = SECOND_US;
-
-/// Bytes a client may have sent before its late SYN arrives.
-const LATE_SYN_BYTES: i32 = 1 << 16;
-
-/// An ACK out of the blue answers a SYN at most this much later.
-const ANSWER_US: u64 = 3 * SECOND_US;
-
-/// An acknowledgment this far past the SYN may be of data that was not seen.
-const UNSEEN_BYTES: i32 = 1 << 20;
 
 /// Sizes and choices, fixed at start.
 #[derive(Clone, Debug)]
@@ -91,15 +80,6 @@ pub struct Watch {
     counters: Counters,
     now_us: u64,
     next_tick_us: u64,
-}
-
-/// One record on its way through: what it is about and where it stands.
-struct Seen<'a> {
-    record: &'a Record,
-    tuple: Tuple,
-    sender: Side,
-    hash: u64,
-    now_us: u64,
 }
 
 impl Watch {
@@ -386,62 +366,6 @@ impl Speaker<'_> {
         }
         counters.model_contradicted += u64::from(tuple_reuse::contradicted(contest));
     }
-}
-
-/// What a SYN is to the flow on its tuple.
-enum Relation {
-    /// The same SYN again before any answer.
-    Repeated,
-    /// The flow's own SYN, reordered or copied.
-    Late,
-    /// An attempt at a new connection.
-    New,
-}
-
-fn relation(flow: &Flow, seen: &Seen) -> Relation {
-    let since_us = |then: u64| seen.now_us.saturating_sub(then);
-    match flow.client() {
-        Some(client) if client == seen.sender && flow.isn == seen.record.seq => match flow.state {
-            State::SynSent | State::SynReceived => Relation::Repeated,
-            // A new connection may by chance, or by a poor generator, have the old one's ISN.
-            state if state >= State::FinWait1 && since_us(flow.last_us) > LATE_SYN_US => {
-                Relation::New
-            }
-            _ => Relation::Late,
-        },
-        None if since_us(flow.first_us) < LATE_SYN_US => {
-            let sent = ahead(flow.end(seen.sender).next, seen.record.seq);
-            let is_its_syn = flow.seen(seen.sender) && (1..LATE_SYN_BYTES).contains(&sent);
-            if is_its_syn { Relation::Late } else { Relation::New }
-        }
-        _ => Relation::New,
-    }
-}
-
-/// A SYN/ACK whose SYN was not seen, on a tuple that has an older flow.
-fn begins_unseen(flow: &Flow, seen: &Seen) -> bool {
-    if !seen.record.has_flags(flags::SYN | flags::ACK) {
-        return false;
-    }
-    let isn = seen.record.ack.wrapping_sub(1);
-    let own = flow.client() == Some(seen.sender.peer()) && flow.isn == isn;
-    let mid_stream = flow.client().is_none() && flow.state < State::FinWait1;
-    !own && !mid_stream
-}
-
-/// A bare ACK that acknowledges something else than the only SYN seen.
-fn answers_for_unknown(flow: &Flow, seen: &Seen) -> bool {
-    let record = seen.record;
-    let shape = flags::SYN | flags::FIN | flags::RST | flags::ACK;
-    let bare = record.flags & shape == flags::ACK && record.payload_len == 0;
-    let from_server = flow.client() == Some(seen.sender.peer());
-    let timely = seen.now_us.saturating_sub(flow.last_us) <= ANSWER_US;
-    let past_syn = ahead(record.ack, flow.isn);
-    flow.state == State::SynSent
-        && bare
-        && from_server
-        && timely
-        && !(0..=UNSEEN_BYTES).contains(&past_syn)
 }
 
 /// What a segment meant to a contest.

@@ -31,6 +31,16 @@ pub struct Context {
     pub origin: Origin,
 }
 
+impl Context {
+    /// The interface's or the file's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.origin {
+            Origin::Interface(name) | Origin::File(name) => name,
+        }
+    }
+}
+
 /// Why statistics are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::time::rfc3339;
-use super::{Context, Occasion, text};
+use super::{Context, Occasion};
 use crate::stats::{FileStats, Live, Stats};
 
 /// The block for one vantage point.
@@ -13,7 +13,7 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
         Occasion::End => "summary",
         Occasion::Interval | Occasion::Asked => "statistics",
     };
-    let mut text = format!("{title} of {}", text::origin(context));
+    let mut text = format!("{title} of {}", context.name());
     if stats.at_ns > 0 {
         let _ = write!(text, " at {}", rfc3339(stats.at_ns));
     }

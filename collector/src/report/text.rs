@@ -8,7 +8,7 @@ use xdpwatch_core::finding::{Endpoint, Fact, Finding, State};
 
 use super::advice::advice;
 use super::time::rfc3339;
-use super::{Context, Occasion, Origin, Reporter, summary};
+use super::{Context, Occasion, Reporter, summary};
 use crate::stats::Stats;
 
 /// Blocks of text.
@@ -58,14 +58,6 @@ pub fn endpoint(end: &Endpoint) -> String {
     SocketAddr::new(Ipv6Addr::from(end.addr).to_canonical(), end.port).to_string()
 }
 
-/// Where packets came from.
-#[must_use]
-pub fn origin(context: &Context) -> &str {
-    match &context.origin {
-        Origin::Interface(name) | Origin::File(name) => name,
-    }
-}
-
 /// What happened, in one sentence.
 #[must_use]
 pub fn summary(finding: &Finding) -> String {
@@ -78,17 +70,20 @@ pub fn summary(finding: &Finding) -> String {
         "unknown" => "still holds from before the capture began".to_owned(),
         state => format!("still holds in {}", state.to_uppercase()),
     };
+    let because = match finding.cause {
+        "paws" => "because the timestamp is older than the last one (PAWS)",
+        "sequence" => "because the sequence number is not after the old connection's",
+        "in_use" => "because the old connection is still in use there",
+        "fin_wait2" => "because FIN_WAIT2 takes no new connection",
+        _ => "",
+    };
     let why = match finding.cause {
-        "paws" => "refused, because the timestamp is older than the last one (PAWS)",
-        "sequence" => "refused, because the sequence number is not after the old connection's",
-        "in_use" => "refused, because the old connection is still in use there",
-        "fin_wait2" => "refused, because FIN_WAIT2 takes no new connection",
-        "first_syn_dropped" => "left unanswered the first time and accepted when repeated",
-        "rate_limited" => "ignored, because the holder had just sent such an answer (500 ms limit)",
-        "listener_gone" => "acceptable, but answered with the old ACK: nobody listens any more",
-        "refused" => "answered with RST",
-        "none" => "accepted",
-        _ => "not answered",
+        // The refusal itself was lost before it came here, so it is a verdict, not a sight.
+        _ if !because.is_empty() && word("answer") == "none" => {
+            format!("no answer is seen here; its TCP refuses, {because}")
+        }
+        _ if !because.is_empty() => format!("refused, {because}"),
+        _ => other_cause(finding.cause).to_owned(),
     };
     let outcome = match word("outcome") {
         "pending" => String::new(),
@@ -99,6 +94,17 @@ pub fn summary(finding: &Finding) -> String {
     let src = endpoint(&finding.src);
     let dst = endpoint(&finding.dst);
     format!("SYN {src} -> {dst} reuses a tuple that {holder} {state}: {why}{outcome}")
+}
+
+fn other_cause(cause: &str) -> &'static str {
+    match cause {
+        "first_syn_dropped" => "left unanswered the first time and accepted when repeated",
+        "rate_limited" => "ignored, because the holder had just sent such an answer (500 ms limit)",
+        "listener_gone" => "acceptable, but answered with the old ACK: nobody listens any more",
+        "refused" => "answered with RST",
+        "none" => "accepted",
+        _ => "not answered",
+    }
 }
 
 /// The whole block.
@@ -113,7 +119,7 @@ fn block(context: &Context, finding: &Finding, utc_offset_ns: i64) -> String {
         finding.rule.name,
         finding.severity,
         finding.cause,
-        origin(context),
+        context.name(),
         finding.id,
     );
     let mut line = |label: &str, rest: String| {

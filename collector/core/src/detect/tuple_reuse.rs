@@ -5,9 +5,10 @@
 
 use arrayvec::ArrayVec;
 
-use crate::contest::{Answer, Contest, Event, Sender};
+use crate::contest::{Answer, Contest, Event};
 use crate::finding::{Confidence, Fact, Facts, Finding, Rule, State};
 use crate::flow::{IDLE_UNKNOWN, marks};
+use crate::holding::Sender;
 use crate::host::{Holder, Verdict};
 use crate::tuple::Side;
 

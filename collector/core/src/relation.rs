@@ -1,0 +1,94 @@
+//! What a segment is to the flow that its tuple already has: a repetition, a latecomer, the beginning
+//! of something new, or an answer for somebody unknown.
+
+use xdpwatch_prog::record::{Record, flags};
+
+use crate::flow::{Flow, SECOND_US, State};
+use crate::seq::ahead;
+use crate::tuple::{Side, Tuple};
+
+/// A SYN this soon after what it belongs to was only reordered or copied.
+const LATE_SYN_US: u64 = SECOND_US;
+
+/// Bytes a client may have sent before its late SYN arrives.
+const LATE_SYN_BYTES: i32 = 1 << 16;
+
+/// An ACK out of the blue answers a SYN at most this much later.
+const ANSWER_US: u64 = 3 * SECOND_US;
+
+/// An acknowledgment this far past the SYN may be of data that was not seen.
+const UNSEEN_BYTES: i32 = 1 << 20;
+
+/// One record on its way through: what it is about and where it stands.
+pub struct Seen<'a> {
+    /// The record.
+    pub record: &'a Record,
+    /// Its tuple.
+    pub tuple: Tuple,
+    /// The end that sent it.
+    pub sender: Side,
+    /// The tuple's hash.
+    pub hash: u64,
+    /// When, microseconds.
+    pub now_us: u64,
+}
+
+/// What a SYN is to the flow on its tuple.
+pub enum Relation {
+    /// The same SYN again before any answer.
+    Repeated,
+    /// The flow's own SYN, reordered or copied.
+    Late,
+    /// An attempt at a new connection.
+    New,
+}
+
+/// What this SYN is to the flow that its tuple has.
+#[must_use]
+pub fn relation(flow: &Flow, seen: &Seen<'_>) -> Relation {
+    let since_us = |then: u64| seen.now_us.saturating_sub(then);
+    match flow.client() {
+        Some(client) if client == seen.sender && flow.isn == seen.record.seq => match flow.state {
+            State::SynSent | State::SynReceived => Relation::Repeated,
+            // A new connection may by chance, or by a poor generator, have the old one's ISN.
+            state if state >= State::FinWait1 && since_us(flow.last_us) > LATE_SYN_US => {
+                Relation::New
+            }
+            _ => Relation::Late,
+        },
+        None if since_us(flow.first_us) < LATE_SYN_US => {
+            let sent = ahead(flow.end(seen.sender).next, seen.record.seq);
+            let is_its_syn = flow.seen(seen.sender) && (1..LATE_SYN_BYTES).contains(&sent);
+            if is_its_syn { Relation::Late } else { Relation::New }
+        }
+        _ => Relation::New,
+    }
+}
+
+/// A SYN/ACK whose SYN was not seen, on a tuple that has an older flow.
+#[must_use]
+pub fn begins_unseen(flow: &Flow, seen: &Seen<'_>) -> bool {
+    if !seen.record.has_flags(flags::SYN | flags::ACK) {
+        return false;
+    }
+    let isn = seen.record.ack.wrapping_sub(1);
+    let own = flow.client() == Some(seen.sender.peer()) && flow.isn == isn;
+    let mid_stream = flow.client().is_none() && flow.state < State::FinWait1;
+    !own && !mid_stream
+}
+
+/// A bare ACK that acknowledges something else than the only SYN seen.
+#[must_use]
+pub fn answers_for_unknown(flow: &Flow, seen: &Seen<'_>) -> bool {
+    let record = seen.record;
+    let shape = flags::SYN | flags::FIN | flags::RST | flags::ACK;
+    let bare = record.flags & shape == flags::ACK && record.payload_len == 0;
+    let from_server = flow.client() == Some(seen.sender.peer());
+    let timely = seen.now_us.saturating_sub(flow.last_us) <= ANSWER_US;
+    let past_syn = ahead(record.ack, flow.isn);
+    flow.state == State::SynSent
+        && bare
+        && from_server
+        && timely
+        && !(0..=UNSEEN_BYTES).contains(&past_syn)
+}
