@@ -85,6 +85,8 @@ fn an_interface_that_the_host_uses_is_refused_before_anything_changes() {
     net.ip(&["link", "set", "rx0", "down"]);
     let output = net.run(&["-i", "rx0"]);
     assert!(stderr(&output).contains("ip link set rx0 up"), "{}", stderr(&output));
+    let output = net.run(&["-i", "rx0", "-i", "tx0", "-w", "/dev/null"]);
+    assert!(stderr(&output).contains("one interface"), "{}", stderr(&output));
     let output = net.run(&["-i", "rx1"]);
     assert!(stderr(&output).contains("there are: br0, lo, rx0, tx0"), "{}", stderr(&output));
 }
@@ -319,7 +321,8 @@ fn a_tap_lets_every_frame_pass_and_sees_the_headers() {
     assert!(counter(&output, "detector", "connections") >= 5, "{}", stdout(&output));
     assert_eq!(counter(&output, "capture", "dropped"), 0);
     all_accounted_for(&output);
-    assert!(counter(&output, "capture", "received") >= 5 * 6, "{}", stdout(&output));
+    // XDP sees what arrives, not what is sent: SYN, ACK, data and FIN of each connection.
+    assert!(counter(&output, "capture", "received") >= 5 * 4, "{}", stdout(&output));
 }
 
 #[test]

@@ -125,6 +125,15 @@ impl Kernel {
         Ok(Self { ebpf, name, slots: wanted.slots, _socket: socket })
     }
 
+    /// Instructions that the verifier looked at to accept the program; it gives up at a million.
+    ///
+    /// # Errors
+    /// The kernel does not say (before Linux 5.16).
+    pub fn verified_instructions(&mut self) -> Result<u32> {
+        let info = program(&mut self.ebpf, self.name)?.info()?;
+        info.verified_instruction_count().context("the kernel does not tell verified instructions")
+    }
+
     /// Runs the program on one frame of at least 14 bytes.
     ///
     /// # Errors
@@ -185,8 +194,8 @@ impl Kernel {
         Ok(records)
     }
 
-    /// What the program costs on `frame` above an empty program, nanoseconds: the median of `rounds`
-    /// averages over a million runs.
+    /// What the program costs on `frame` above an empty program, nanoseconds: `rounds` averages over
+    /// a million runs, the least first.
     ///
     /// The kernel repeats on one and the same frame, so what the program does to it must be undone:
     /// before each run, `head` bytes are taken off in front and `tail` bytes grown behind. Half of
@@ -194,7 +203,13 @@ impl Kernel {
     ///
     /// # Errors
     /// A program does not load or run.
-    pub fn cost_ns(&mut self, frame: &[u8], head: u32, tail: u32, rounds: usize) -> Result<f64> {
+    pub fn cost_ns(
+        &mut self,
+        frame: &[u8],
+        head: u32,
+        tail: u32,
+        rounds: usize,
+    ) -> Result<Vec<f64>> {
         let mut helpers = EbpfLoader::new()
             .override_global("HEAD", &head, true)
             .override_global("TAIL", &tail, true)
@@ -204,8 +219,10 @@ impl Kernel {
             load_program(&mut helpers, name)?;
         }
         let map = helpers.take_map("UNDER_TEST").context("no map UNDER_TEST")?;
-        let under_test = program(&mut self.ebpf, self.name)?;
-        ProgramArray::try_from(map)?.set(0, under_test.fd()?, 0)?;
+        // The kernel empties the array when user space lets go of it.
+        let mut under_test = ProgramArray::try_from(map)?;
+        under_test.set(0, program(&mut self.ebpf, self.name)?.fd()?, 0)?;
+        let before = self.counts()?.extra(extra::SEEN);
         let mut costs = Vec::new();
         for _ in 0..rounds {
             let empty = average_ns(program(&mut helpers, "empty")?, frame)?;
@@ -217,13 +234,17 @@ impl Kernel {
                 whole - empty - (undo - empty) / 2.0
             });
         }
+        let runs = self.counts()?.extra(extra::SEEN) - before;
+        ensure!(runs == rounds as u64 * u64::from(REPEAT), "the program ran {runs} times");
         costs.sort_by(f64::total_cmp);
-        Ok(costs[costs.len() / 2])
+        Ok(costs)
     }
 }
 
+/// Runs that an average is over.
+const REPEAT: u32 = 1_000_000;
+
 fn average_ns(program: &mut Xdp, frame: &[u8]) -> Result<f64> {
-    const REPEAT: u32 = 1_000_000;
     let options =
         TestRunOptions { data_in: Some(frame), repeat: REPEAT, ..TestRunOptions::default() };
     let ran = program.test_run(options).context("BPF_PROG_TEST_RUN, repeated")?;

@@ -42,8 +42,10 @@ pub mod extra {
     pub const BYTES: usize = SEEN + 1;
     /// Data segments that only a tuple's transition selected.
     pub const IN_TRANSITION: usize = SEEN + 2;
+    /// No count: the clock when this CPU last read it, nanoseconds.
+    pub const CLOCK_NS: usize = SEEN + 3;
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 }
 
 impl Outcome {

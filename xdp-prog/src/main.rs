@@ -12,8 +12,8 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf, XskMap};
 use aya_ebpf::helpers::{
-    bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
-    bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+    bpf_ktime_get_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+    bpf_xdp_load_bytes,
 };
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
@@ -133,13 +133,15 @@ fn decide(
             return (Outcome::Skipped(skip), if passes { XDP_PASS } else { XDP_DROP });
         }
     };
-    if !is_selected(&located, counters) {
+    let Some(at_ns) = selected_at(&located, counters) else {
         return (Outcome::Unselected, if tap { XDP_PASS } else { XDP_DROP });
-    }
+    };
+    let queue = ctx.rx_queue_index();
+    let head = Head { queue: queue as u16, frame_len: frame_len as u32, at_ns };
     if tap {
-        (copy_headers(ctx, frame_len, located.header_end), XDP_PASS)
+        (copy_headers(ctx, head, located.header_end), XDP_PASS)
     } else {
-        redirect(ctx, frame_len, located.header_end)
+        redirect(ctx, queue, head, located.header_end)
     }
 }
 
@@ -148,59 +150,63 @@ fn is_local(addr: &[u8; 16]) -> bool {
     LOCAL_ADDRS.get_ptr(addr).is_some()
 }
 
-/// Looks the tuple up in the transition filter, or begins its transition.
+/// When the frame was seen, if it is selected: looks its tuple up in the transition filter, or begins
+/// a transition.
 ///
-/// The coarse clock, a few milliseconds behind, is exact enough for seconds and costs less.
+/// The clock is most of what this costs, so a data segment asks for it only where the answer can
+/// depend on it: time that ended before this CPU's last reading is over.
 #[inline(always)]
-fn is_selected(located: &Located, counters: &mut [u64; COUNTERS_LEN]) -> bool {
+fn selected_at(located: &Located, counters: &mut [u64; COUNTERS_LEN]) -> Option<u64> {
     if SELECT_ALL.load() != 0 {
-        return true;
+        return Some(read_clock(counters));
     }
     let slot = tuple_hash(located, FILTER_SEED.load()) as u32 & FILTER_MASK.load();
     // A map smaller than the mask must not make the program miss anything.
-    let Some(until_ns) = TRANSITIONS.get_ptr_mut(slot) else { return true };
-    // SAFETY: the helper takes no argument.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    let Some(until_ns) = TRANSITIONS.get_ptr_mut(slot) else { return Some(read_clock(counters)) };
     // SAFETY: a live entry of the map; other CPUs store whole words into it.
     let current_ns = unsafe { until_ns.read_volatile() };
     let tcp_flags = located.header.flags;
     if !is_control(tcp_flags) {
-        let in_transition = current_ns > now_ns;
+        if current_ns <= counters[extra::CLOCK_NS] {
+            return None;
+        }
+        let at_ns = read_clock(counters);
+        let in_transition = current_ns > at_ns;
         counters[extra::IN_TRANSITION] += u64::from(in_transition);
-        return in_transition;
+        return in_transition.then_some(at_ns);
     }
+    let at_ns = read_clock(counters);
     if let Some(window_ns) =
         select::window_ns(tcp_flags, SYN_WINDOW_NS.load(), FIN_WINDOW_NS.load())
     {
-        let later_ns = now_ns + window_ns;
+        let later_ns = at_ns + window_ns;
         if later_ns > current_ns {
             // SAFETY: as above.
             unsafe { until_ns.write_volatile(later_ns) };
         }
     }
-    true
+    Some(at_ns)
 }
 
-/// What goes in front of this frame.
 #[inline(always)]
-fn head(ctx: &XdpContext, frame_len: usize) -> [u64; 2] {
+fn read_clock(counters: &mut [u64; COUNTERS_LEN]) -> u64 {
     // SAFETY: the helper takes no argument.
-    let at_ns = unsafe { bpf_ktime_get_ns() };
-    Head { queue: ctx.rx_queue_index() as u16, frame_len: frame_len as u32, at_ns }.to_words()
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    counters[extra::CLOCK_NS] = now_ns;
+    now_ns
 }
 
 /// Cuts the frame to its headers and redirects it. Once it is cut, it never reaches the stack.
 #[inline(always)]
-fn redirect(ctx: &XdpContext, frame_len: usize, header_end: usize) -> (Outcome, u32) {
-    let queue = ctx.rx_queue_index();
+fn redirect(ctx: &XdpContext, queue: u32, head: Head, header_end: usize) -> (Outcome, u32) {
     if XSKS.get(queue).is_none() {
         return (Outcome::NoSocket, XDP_DROP);
     }
-    let head = head(ctx, frame_len);
     let kept = header_end.min(ctx.data_end() - ctx.data());
-    if frame_len > kept {
+    let excess = head.frame_len as i32 - kept as i32;
+    if excess > 0 {
         // SAFETY: the helper checks the length itself; no packet pointer is used across it.
-        let error = unsafe { bpf_xdp_adjust_tail(ctx.ctx, kept as i32 - frame_len as i32) };
+        let error = unsafe { bpf_xdp_adjust_tail(ctx.ctx, -excess) };
         if error != 0 {
             return (Outcome::NotCut, XDP_DROP);
         }
@@ -215,7 +221,7 @@ fn redirect(ctx: &XdpContext, frame_len: usize, header_end: usize) -> (Outcome, 
 /// Puts the head in front of the frame. Where there is no room, makes sure instead that the frame
 /// can't be mistaken for one that has a head: its first byte is not the head's version.
 #[inline(always)]
-fn prepend(ctx: &XdpContext, head: [u64; 2]) -> bool {
+fn prepend(ctx: &XdpContext, head: Head) -> bool {
     // SAFETY: the helper checks the room itself; no packet pointer is used across it.
     let grown = unsafe { bpf_xdp_adjust_head(ctx.ctx, -(Head::SIZE as i32)) } == 0;
     let start = ctx.data();
@@ -224,7 +230,7 @@ fn prepend(ctx: &XdpContext, head: [u64; 2]) -> bool {
     }
     if grown {
         // SAFETY: the bytes lie before the packet's end, as was just checked.
-        unsafe { (start as *mut [u64; 2]).write_unaligned(head) };
+        unsafe { (start as *mut [u64; 2]).write_unaligned(head.to_words()) };
     } else {
         // SAFETY: likewise. A version is odd, so no address of a single station begins with it.
         unsafe { (start as *mut u8).write(0) };
@@ -234,7 +240,7 @@ fn prepend(ctx: &XdpContext, head: [u64; 2]) -> bool {
 
 /// Copies head and headers to the ring buffer.
 #[inline(always)]
-fn copy_headers(ctx: &XdpContext, frame_len: usize, header_end: usize) -> Outcome {
+fn copy_headers(ctx: &XdpContext, head: Head, header_end: usize) -> Outcome {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return Outcome::RingFull };
     let kept = header_end.min(ctx.data_end() - ctx.data()).min(HEADERS_MAX);
     if kept == 0 {
@@ -242,7 +248,7 @@ fn copy_headers(ctx: &XdpContext, frame_len: usize, header_end: usize) -> Outcom
     }
     let bytes = scratch.cast::<u8>();
     // SAFETY: this CPU's own entry begins with room for the head.
-    unsafe { bytes.cast::<[u64; 2]>().write(head(ctx, frame_len)) };
+    unsafe { bytes.cast::<[u64; 2]>().write(head.to_words()) };
     // SAFETY: the entry is longer than the head.
     let headers = unsafe { bytes.add(Head::SIZE) };
     // SAFETY: `kept` bytes fit behind the head, and the helper checks the frame's length.

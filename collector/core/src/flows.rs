@@ -289,7 +289,7 @@ impl Flows {
             Class::Embryonic => census.syn_sent + census.syn_received >= census.capacity / 4,
             Class::Open => {
                 let open = census.established + census.fin_wait1 + census.fin_wait2;
-                open >= census.capacity / 4 * 3
+                open >= census.capacity / 8 * 7
             }
             Class::Closed | Class::Dead => false,
         }

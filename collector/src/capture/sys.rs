@@ -35,6 +35,21 @@ pub fn realtime_ns() -> u64 {
     clock_ns(libc::CLOCK_REALTIME)
 }
 
+/// The processors that the calling thread may run on; empty where the kernel does not say.
+#[must_use]
+pub fn allowed_cpus() -> Vec<usize> {
+    // SAFETY: all zeros is an empty cpu_set_t.
+    let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: pid 0 is the calling thread; `set` is a cpu_set_t of the size given.
+    let result = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
+    if result != 0 {
+        return Vec::new();
+    }
+    // SAFETY: the numbers asked for are below CPU_SETSIZE.
+    let is_in = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &set) };
+    (0..libc::CPU_SETSIZE as usize).filter(is_in).collect()
+}
+
 /// Pins the calling thread to one processor.
 ///
 /// # Errors

@@ -45,6 +45,9 @@ pub fn run(
     reporter: &mut dyn Reporter,
     requests: &Requests,
 ) -> anyhow::Result<FindingStats> {
+    if args.write.is_some() && args.iface.len() > 1 {
+        anyhow::bail!("-w writes the headers of one interface: run one xdpwatch for each -i");
+    }
     let (tell, told) = sync_channel(FINDINGS_WAITING);
     let left =
         args.count.map(|count| Arc::new(AtomicI64::new(count.try_into().unwrap_or(i64::MAX))));

@@ -173,12 +173,14 @@ impl Vantage {
             let worker = Worker::new(detection, workers);
             lanes.push(Lane { source, seat, worker, outbox, shown, shared: shared.clone() });
         }
-        let cpus = args.live.cpus.as_ref().map_or(&[][..], |list| &list.0);
+        let cpus = args.live.cpus.as_ref().map_or_else(sys::allowed_cpus, |list| list.0.clone());
         for (number, lane) in lanes.into_iter().enumerate() {
             let cpu = (!cpus.is_empty()).then(|| cpus[number % cpus.len()]);
             let run = move || {
                 if let Some(Err(error)) = cpu.map(sys::pin_to) {
-                    warn!("worker {number} can't be pinned (--cpus): {error}; it runs anywhere");
+                    warn!(
+                        "worker {number} can't be pinned: {error}; it runs anywhere (see --cpus)"
+                    );
                 }
                 lane.run();
             };

@@ -24,6 +24,8 @@ struct Args {
 enum Command {
     /// Lists the scenarios
     List,
+    /// Builds the lab and takes it down: whether it can be had here
+    Check,
     /// Plays scenarios, one after the other
     Play {
         /// Their names, or `all`
@@ -57,12 +59,18 @@ fn run(args: &Args) -> anyhow::Result<()> {
             SCENARIOS.iter().for_each(|(name, _)| println!("{name}"));
             Ok(())
         }
+        Command::Check => Lab::start(&prefix()).map(|_| println!("the lab can be built here")),
         Command::Play { scenarios, long, pcap, watch } => {
             let scenarios = named(scenarios)?;
             let timing = if *long { Timing::NOTE } else { Timing::SHORT };
             play(&scenarios, timing, pcap.as_deref(), watch.as_deref())
         }
     }
+}
+
+/// Begins the names of this process's namespaces.
+fn prefix() -> String {
+    format!("xwlab{}", std::process::id())
 }
 
 fn named(names: &[String]) -> anyhow::Result<Vec<(&'static str, Scenario)>> {
@@ -84,7 +92,7 @@ fn play(
     pcap_file: Option<&std::path::Path>,
     watch: Option<&str>,
 ) -> anyhow::Result<()> {
-    let lab = Lab::start(&format!("xwlab{}", std::process::id()))?;
+    let lab = Lab::start(&prefix())?;
     let sensor = watch.map(|command| start_sensor(&lab, command)).transpose()?;
     for (name, scenario) in scenarios {
         let played = lab.play(*scenario, timing)?;

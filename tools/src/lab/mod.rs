@@ -16,11 +16,12 @@ use network::Network;
 /// Everything that runs; gone when dropped.
 #[derive(Debug)]
 pub struct Lab {
-    /// The namespaces and cables.
-    pub network: Network,
+    // Dropped in this order: the balancer must end before its cables go.
     balancer: Balancer,
     listener: TcpListener,
     port: AtomicU16,
+    /// The namespaces and cables.
+    pub network: Network,
 }
 
 /// Below the ports that kernels choose by themselves.
@@ -35,7 +36,7 @@ impl Lab {
         let network = Network::build(prefix)?;
         let balancer = Balancer::start(&network)?;
         let listener = hosts::listen(&network)?;
-        Ok(Self { network, balancer, listener, port: AtomicU16::new(FIRST_PORT) })
+        Ok(Self { balancer, listener, port: AtomicU16::new(FIRST_PORT), network })
     }
 
     /// Every frame that the balancer received or sent, in order.

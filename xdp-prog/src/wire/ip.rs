@@ -13,7 +13,12 @@ pub const UDP: u8 = 17;
 const AUTHENTICATION: u8 = 51;
 
 /// Extension headers followed at most; more than a sane packet has, fewer than the verifier minds.
-const EXTENSIONS_MAX: usize = 6;
+pub const EXTENSIONS_MAX: usize = 6;
+
+/// Extension headers followed in front of a tunnel that the program unwraps: every path through the
+/// outer header is one through the inner, so these multiply. Linux puts one there, its own limit on
+/// nested tunnels (RFC 2473, 4.1.1).
+pub const OUTER_EXTENSIONS_MAX: usize = 1;
 
 /// Largest offset at which a header is looked for: keeps the verifier sure of its bounds.
 const OFFSET_MAX: usize = 0x3fff;
@@ -60,18 +65,19 @@ pub fn octets(words: &[u32; 4]) -> [u8; 16] {
     [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]]
 }
 
-/// Reads the IP header at `at`.
+/// Reads the IP header at `at`, and up to so many extension headers behind it.
 #[inline(always)]
 pub fn network<F: Frame>(
     frame: &F,
     layer: Layer,
     at: usize,
     frame_len: usize,
+    extensions_max: usize,
 ) -> Result<Network, Skip> {
     let version = frame.u16(at)? >> 12;
     match (layer, version) {
         (Layer::EtherType(IPV4) | Layer::Ip, 4) => ipv4(frame, at, frame_len),
-        (Layer::EtherType(IPV6) | Layer::Ip, 6) => ipv6(frame, at, frame_len),
+        (Layer::EtherType(IPV6) | Layer::Ip, 6) => ipv6(frame, at, frame_len, extensions_max),
         (Layer::EtherType(IPV4 | IPV6) | Layer::Ip, _) => Err(Skip::BadIp),
         _ => Err(Skip::NotIp),
     }
@@ -121,7 +127,12 @@ fn authenticated<F: Frame>(frame: &F, network: &mut Network) -> Result<(), Skip>
 }
 
 #[inline(always)]
-fn ipv6<F: Frame>(frame: &F, at: usize, frame_len: usize) -> Result<Network, Skip> {
+fn ipv6<F: Frame>(
+    frame: &F,
+    at: usize,
+    frame_len: usize,
+    extensions_max: usize,
+) -> Result<Network, Skip> {
     let start: [u8; 8] = frame.bytes(at)?;
     let payload_len = usize::from(u16::from_be_bytes([start[4], start[5]]));
     let words = |at: usize| -> Result<[u32; 4], Skip> {
@@ -139,7 +150,7 @@ fn ipv6<F: Frame>(frame: &F, at: usize, frame_len: usize) -> Result<Network, Ski
         length_from_frame: payload_len == 0,
         first_fragment: false,
     };
-    for _ in 0..EXTENSIONS_MAX {
+    for _ in 0..extensions_max {
         let next = network.payload_at & OFFSET_MAX;
         match network.protocol {
             // Hop-by-hop, routing, destination, mobility: a length in units of 8 beyond the first.

@@ -112,7 +112,7 @@ pub fn parse(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Result<Par
             }
             (layer, at) = (Layer::EtherType(inner), offset);
         }
-        let network = ip::network(&frame, layer, at, frame_len as usize)?;
+        let network = ip::network(&frame, layer, at, frame_len as usize, ip::EXTENSIONS_MAX)?;
         if network.protocol == ip::TCP {
             let mut parsed = tcp::record(&frame, &network, at_ns)?;
             let record = &mut parsed.record;
@@ -158,7 +158,7 @@ pub struct Located {
 /// Why there is none, or which tunnel only the host's parser unwraps.
 #[inline(always)]
 pub fn locate<F: Frame>(frame: &F, start: usize, frame_len: usize) -> Result<Located, Skip> {
-    let network = plain_network(frame, start, frame_len)?;
+    let network = plain_network(frame, start, frame_len, ip::EXTENSIONS_MAX)?;
     if network.protocol != ip::TCP {
         return Err(tunnel::name(frame, &network));
     }
@@ -177,7 +177,7 @@ pub fn locate_in_tunnel<F: Frame>(
     wanted: tunnel::Wanted,
     is_local: impl Fn(&[u8; 16]) -> bool,
 ) -> Option<Result<Located, Skip>> {
-    let outer = plain_network(frame, 0, frame_len).ok()?;
+    let outer = plain_network(frame, 0, frame_len, ip::OUTER_EXTENSIONS_MAX).ok()?;
     if !tunnel::is(frame, &outer, wanted) || !is_local(&outer.dst_addr()) {
         return None;
     }
@@ -189,14 +189,19 @@ pub fn locate_in_tunnel<F: Frame>(
 }
 
 #[inline(always)]
-fn plain_network<F: Frame>(frame: &F, start: usize, frame_len: usize) -> Result<Network, Skip> {
+fn plain_network<F: Frame>(
+    frame: &F,
+    start: usize,
+    frame_len: usize,
+    extensions_max: usize,
+) -> Result<Network, Skip> {
     let ether_type = frame.u16(start + 12)?;
     let mut vlans = Vlans::default();
     let (inner, at) = link::untag(frame, ether_type, start + 14, &mut vlans)?;
     if let Some(skip) = tunnel::name_under_ip(inner) {
         return Err(skip);
     }
-    ip::network(frame, Layer::EtherType(inner), at, frame_len)
+    ip::network(frame, Layer::EtherType(inner), at, frame_len, extensions_max)
 }
 
 #[inline(always)]
@@ -206,7 +211,7 @@ fn locate_ip<F: Frame>(
     at: usize,
     frame_len: usize,
 ) -> Result<Located, Skip> {
-    let network = ip::network(frame, layer, at, frame_len)?;
+    let network = ip::network(frame, layer, at, frame_len, ip::EXTENSIONS_MAX)?;
     if network.protocol != ip::TCP {
         return Err(tunnel::name(frame, &network));
     }
