@@ -43,6 +43,7 @@ impl<'a> Sink<'a> {
     /// Reports statistics, with the findings counted here.
     pub fn statistics(&mut self, mut stats: Stats, occasion: Occasion) {
         stats.findings = self.findings;
+        stats.aggregate = self.aggregate.counts();
         if self.failure.is_none() {
             self.failure = self.reporter.statistics(self.context, &stats, occasion).err();
         }

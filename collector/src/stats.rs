@@ -2,6 +2,7 @@
 //!
 //! The places add up: see [`Live`] for the two sums that hold.
 
+use xdpwatch_core::aggregate;
 use xdpwatch_core::counters::Counters;
 use xdpwatch_core::finding::{Finding, State};
 use xdpwatch_core::flows::Census;
@@ -139,6 +140,8 @@ pub struct Stats {
     pub skipped: Vec<(&'static str, u64)>,
     /// The detector's part.
     pub detector: DetectorStats,
+    /// The aggregator's part.
+    pub aggregate: aggregate::Counts,
     /// Findings reported.
     pub findings: FindingStats,
 }
@@ -157,6 +160,7 @@ impl Stats {
         self.detector.counters.each(|name, value| f("detector", name, value));
         self.detector.census.each(|name, value| f("table", name, value));
         f("table", "remembered_s", self.detector.remembered_ns / 1_000_000_000);
+        self.aggregate.each(|name, value| f("aggregate", name, value));
         let FindingStats { severity_1, severity_2, severity_3, resolved, severe: _ } =
             self.findings;
         f("findings", "severity_1", severity_1);

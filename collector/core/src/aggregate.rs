@@ -41,6 +41,15 @@ pub struct Counts {
     pub standing_full: u64,
 }
 
+impl Counts {
+    /// Name and value of each, in the order printed.
+    pub fn each(&self, mut f: impl FnMut(&'static str, u64)) {
+        f("folded", self.folded);
+        f("standing_full", self.standing_full);
+        f("hosts_full", self.hosts_full);
+    }
+}
+
 impl Aggregate {
     /// Reserves everything it will ever need; seeds as for the tables.
     #[must_use]

@@ -1,13 +1,13 @@
 //! The aggregator's thread: merges the workers' outputs in order of time and passes findings on to
 //! the reporter, without ever waiting for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use xdpwatch_core::aggregate::Aggregate;
+use xdpwatch_core::aggregate::{Aggregate, Counts};
 
 use super::Told;
 use super::outbox::Outbox;
@@ -17,13 +17,32 @@ use crate::merge::Merge;
 /// How long it sleeps when there was nothing to do.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Merges until every worker is done. Findings that the reporter has no place for count as `lost`.
+/// What the aggregator lets others see while it runs.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Findings that the reporter had no place for.
+    pub lost: AtomicU64,
+    counts: Mutex<Counts>,
+}
+
+impl Shown {
+    /// What the aggregator has counted.
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self, counts: Counts) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+}
+
+/// Merges until every worker is done. Findings that the reporter has no place for are counted.
 pub fn run(
     vantage: usize,
     outboxes: &[Arc<Outbox>],
     seeds: [u64; 4],
     tell: &SyncSender<Told>,
-    lost: &AtomicU64,
+    shown: &Shown,
 ) {
     let mut merge = Merge::new(outboxes.len());
     let mut aggregate = Aggregate::new(seeds);
@@ -42,10 +61,11 @@ pub fn run(
         merge.drain(&mut |output| {
             aggregate.handle(output, &mut |finding| {
                 if tell.try_send((vantage, finding)).is_err() {
-                    lost.fetch_add(1, Ordering::Relaxed);
+                    shown.lost.fetch_add(1, Ordering::Relaxed);
                 }
             });
         });
+        shown.show(aggregate.counts());
         if done {
             return;
         }

@@ -1,6 +1,6 @@
 //! One interface under watch: checked, loaded, opened, attached; stopped in the opposite order.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -61,7 +61,7 @@ pub struct Vantage {
     clock: Clock,
     shown: Vec<Arc<Mutex<Shown>>>,
     outboxes: Vec<Arc<Outbox>>,
-    reporter_lost: Arc<AtomicU64>,
+    aggregator: Arc<aggregator::Shown>,
     writer: Option<Writer>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -96,7 +96,7 @@ impl Vantage {
             clock: Clock::start(),
             shown: Vec::new(),
             outboxes: Vec::new(),
-            reporter_lost: Arc::default(),
+            aggregator: Arc::default(),
             writer,
             threads: Vec::new(),
             interface,
@@ -197,9 +197,9 @@ impl Vantage {
         tell: SyncSender<Told>,
     ) -> anyhow::Result<()> {
         let outboxes = self.outboxes.clone();
-        let lost = Arc::clone(&self.reporter_lost);
+        let shown = Arc::clone(&self.aggregator);
         let seeds = detection.seeds;
-        let run = move || aggregator::run(number, &outboxes, seeds, &tell, &lost);
+        let run = move || aggregator::run(number, &outboxes, seeds, &tell, &shown);
         let thread = thread::Builder::new().name("aggregator".to_owned()).spawn(run);
         self.threads.push(thread.context("starting the aggregator's thread")?);
         Ok(())
@@ -282,7 +282,8 @@ impl Vantage {
         }
         live.nic_lost = self.interface.lost().saturating_sub(self.lost_before);
         live.aggregator_lost = self.outboxes.iter().map(|outbox| outbox.lost()).sum();
-        live.reporter_lost = self.reporter_lost.load(Ordering::Relaxed);
+        live.reporter_lost = self.aggregator.lost.load(Ordering::Relaxed);
+        stats.aggregate = self.aggregator.counts();
         live.writer_lost = self.writer.as_ref().map_or(0, |writer| writer.headers().lost());
         stats.skipped = skips.counts();
         stats.live = Some(live);

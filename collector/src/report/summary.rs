@@ -67,10 +67,13 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
         ("handshakes given up early", counters.evicted_embryonic),
         ("contests not followed", counters.contests_full),
         ("model contradicted", counters.model_contradicted),
+        ("folded into the other leg's", stats.aggregate.folded),
+        ("alerts not remembered for folding", stats.aggregate.standing_full),
+        ("hosts' hold times not remembered", stats.aggregate.hosts_full),
     ];
     let losses = nonzero(losses.into_iter());
     if !losses.is_empty() {
-        line("limits", losses);
+        line("noted", losses);
     }
     let findings = &stats.findings;
     line(
