@@ -154,12 +154,11 @@ fn explain(name: &str, ended: &replay::Outcome) -> bool {
         ));
     }
     let Some(problem) = &ended.problem else { return false };
-    complain(&format!(
-        "{name}: {problem}; read before that: {} packets, {} bytes, last packet at {}.{:09} s",
-        file.packets,
-        file.bytes,
-        ended.stats.at_ns / 1_000_000_000,
-        ended.stats.at_ns % 1_000_000_000,
-    ));
+    let mut read = format!("{} packets, {} bytes", file.packets, file.bytes);
+    if file.packets > 0 {
+        let (seconds, ns) = (ended.stats.at_ns / 1_000_000_000, ended.stats.at_ns % 1_000_000_000);
+        read += &format!(", last packet at {seconds}.{ns:09} s");
+    }
+    complain(&format!("{name}: {problem}; read before that: {read}"));
     true
 }

@@ -307,6 +307,22 @@ fn a_second_sensor_is_told_who_is_in_its_way() {
 }
 
 #[test]
+fn an_interface_that_disappears_is_said_and_ends_the_capture() {
+    if !can_run("an_interface_that_disappears_is_said_and_ends_the_capture") {
+        return;
+    }
+    let net = Net::new(2);
+    let mut sensor = net.start(&["-i", "rx0"]);
+    net.ip(&["link", "del", "rx0"]);
+    let output = sensor.wait();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("watching rx0: XDP in the driver, 2 receive queues"), "{said}");
+    assert!(said.contains("interface rx0 has disappeared"), "{said}");
+    assert!(stdout(&output).contains("summary of rx0"), "the summary comes all the same");
+}
+
+#[test]
 fn a_tap_lets_every_frame_pass_and_sees_the_headers() {
     if !can_run("a_tap_lets_every_frame_pass_and_sees_the_headers") {
         return;

@@ -19,6 +19,7 @@ use crate::capture::source::Source;
 use crate::capture::sys::{self, Promiscuous};
 use crate::capture::tap::Tap;
 use crate::handoff;
+use crate::run::complain;
 use crate::skips::Skips;
 use crate::stats::{Live, Stats};
 use crate::worker::{Detection, Worker};
@@ -62,6 +63,8 @@ pub struct Vantage {
     shown: Vec<Arc<Mutex<Shown>>>,
     outboxes: Vec<Arc<Outbox>>,
     aggregator: Arc<aggregator::Shown>,
+    /// How frames come in, in words.
+    receives: String,
     writer: Option<Writer>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -97,6 +100,7 @@ impl Vantage {
             shown: Vec::new(),
             outboxes: Vec::new(),
             aggregator: Arc::default(),
+            receives: String::new(),
             writer,
             threads: Vec::new(),
             interface,
@@ -128,13 +132,17 @@ impl Vantage {
             mtu: self.interface.mtu,
         };
         let mut queues = Vec::new();
+        let mut zero_copy = 0;
         for number in 0..self.interface.queues {
             let queue = Queue::open(number, &config)?;
-            let copying = if queue.is_zero_copy()? { "zero copy" } else { "the kernel copies" };
+            let is_zero_copy = queue.is_zero_copy()?;
+            zero_copy += u32::from(is_zero_copy);
+            let copying = if is_zero_copy { "zero copy" } else { "the kernel copies" };
             info!(interface = config.interface, queue = number, "receiving: {copying}");
             self.program.set_socket(number, &queue.fd())?;
             queues.push(queue);
         }
+        self.receives = format!("{} receive queues, {zero_copy} with zero copy", queues.len());
         self.start_lanes(queues, args, detection, left)
     }
 
@@ -145,7 +153,7 @@ impl Vantage {
         left: Option<Arc<AtomicI64>>,
     ) -> anyhow::Result<()> {
         let tap = Tap::new(self.program.take_headers()?);
-        info!(interface = self.interface.name, "receiving copies; every frame passes");
+        "copies of headers, every frame passes on".clone_into(&mut self.receives);
         self.start_lanes(vec![tap], args, detection, left)
     }
 
@@ -215,7 +223,7 @@ impl Vantage {
         }
         let attachment = self.program.attach(*index, *mtu, args.live.xdp_mode)?;
         let place = if attachment.in_driver { "in the driver" } else { "in generic mode" };
-        info!(interface = name, "the XDP program runs {place}");
+        complain(&format!("watching {name}: XDP {place}, {}", self.receives));
         self.attachment = Some(attachment);
         Ok(())
     }
@@ -246,8 +254,15 @@ impl Vantage {
 
     /// The error of a worker that can't go on.
     pub fn failure(&mut self) -> Option<anyhow::Error> {
+        let name = &self.interface.name;
+        if !self.interface.is_there() {
+            return Some(anyhow!(
+                "interface {name} has disappeared, and with it the XDP program; start again when it \
+                 is back"
+            ));
+        }
         let failed = self.shown().find_map(|shown| shown.failure)?;
-        Some(anyhow!("interface {}: receiving failed: {failed}", self.interface.name))
+        Some(anyhow!("interface {name}: receiving failed: {failed}"))
     }
 
     /// Its clock.

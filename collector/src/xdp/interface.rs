@@ -43,6 +43,13 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// Whether the interface still exists: one of the same name and index.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        let name = CString::new(self.name.as_str()).ok();
+        name.and_then(|name| sys::interface_index(&name).ok()) == Some(self.index)
+    }
+
     /// Asks the kernel about the interface `name`.
     ///
     /// # Errors
