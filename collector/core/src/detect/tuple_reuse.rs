@@ -181,6 +181,10 @@ fn confidence(contest: &Contest, outcome: Outcome) -> Confidence {
         lower(30, "one_direction_only");
     } else if contest.answer == Answer::None && outcome != Outcome::Connected {
         lower(20, "answer_not_seen");
+        if contest.verdict == Verdict::RefuseInUse {
+            // No timer bounds this state: the holder may have gone without a word.
+            lower(30, "holder_may_be_gone");
+        }
     }
     if contest.previous.is_some_and(|flow| !flow.is(marks::SYN_ACK_SEEN)) {
         lower(5, "mid_stream");
