@@ -43,10 +43,16 @@ impl Contests {
         self.by_tuple.is_empty()
     }
 
+    /// Whether all places are taken.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.by_tuple.len() >= self.capacity
+    }
+
     /// Takes in a contest; `false` if all places are taken.
     #[must_use]
     pub fn insert(&mut self, contest: Contest) -> bool {
-        if self.by_tuple.len() >= self.capacity {
+        if self.is_full() {
             return false;
         }
         if self.due.len() >= 2 * self.capacity {

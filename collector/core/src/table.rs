@@ -183,17 +183,20 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         (lane < GROUP).then_some(groups[emptier] * GROUP + lane)
     }
 
+    /// The entry given up most readily, of the first group that has one to give up: looking at the
+    /// second as well would double what a newcomer costs when all is full.
     fn victim(
         &self,
         groups: [usize; 2],
         give_up: impl Fn(&[u64; VALUE]) -> Option<u64>,
     ) -> Option<usize> {
-        let slots = groups.into_iter().flat_map(|group| group * GROUP..(group + 1) * GROUP);
-        slots
-            .filter(|slot| self.tags[slot / GROUP][slot % GROUP] != 0)
-            .filter_map(|slot| Some((give_up(&self.value(Index(slot)))?, slot)))
-            .max_by_key(|(score, slot)| (*score, usize::MAX - slot))
-            .map(|(_, slot)| slot)
+        let best_of = |group: usize| {
+            (group * GROUP..(group + 1) * GROUP)
+                .filter(|slot| self.tags[slot / GROUP][slot % GROUP] != 0)
+                .filter_map(|slot| Some((give_up(&self.value(Index(slot)))?, slot)))
+                .max_by_key(|(score, slot)| (*score, usize::MAX - slot))
+        };
+        groups.into_iter().find_map(best_of).map(|(_, slot)| slot)
     }
 
     fn write(&mut self, slot: usize, hash: u64, key: &[u64; KEY], value: &[u64; VALUE]) {

@@ -266,6 +266,11 @@ impl Watch {
 
     /// A bare ACK with an unrelated number to a fresh SYN: the holder's connection predates the feed.
     fn open_unknown(&mut self, seen: &Seen, place: Place, mut flow: Flow, out: &mut Vec<Output>) {
+        if self.contests.is_full() {
+            // An alert that could not be followed to its end would stand for ever.
+            self.counters.contests_full += 1;
+            return;
+        }
         let before = flow.state;
         let initiator = seen.sender.peer();
         let mut contest = Contest::open_unknown(seen.tuple, &flow, initiator, seen.record);
@@ -274,12 +279,9 @@ impl Watch {
         if let Some(event) = event {
             self.speaker(out).report(&mut contest, event, seen.now_us);
         }
-        if self.contests.insert(contest) {
-            self.counters.contests += 1;
-            flow.mark(marks::CONTESTED, true);
-        } else {
-            self.counters.contests_full += 1;
-        }
+        let followed = self.contests.insert(contest);
+        self.counters.contests += u64::from(followed);
+        flow.mark(marks::CONTESTED, followed);
         self.flows.store(place, before, &flow);
     }
 

@@ -262,3 +262,43 @@ fn a_syn_flood_leaves_closed_tuples_alone() {
     let gone = counters.evicted_embryonic + counters.table_refused;
     assert_eq!(gone + census.syn_sent, 100_000, "every SYN is in the table or counted");
 }
+
+#[test]
+fn more_collisions_than_places_are_counted_and_every_alert_ends() {
+    const TUPLES: u32 = 3_000;
+    let mut watch = watch(8192, false);
+    let mut out = Vec::new();
+    let at = |record: Record, n: u32, at_ns: u64| {
+        let mut record = Record { at_ns, ..record };
+        let client =
+            if record.dst_port == 80 { &mut record.src_addr } else { &mut record.dst_addr };
+        client[12..].copy_from_slice(&(0x0b00_0000 + n).to_be_bytes());
+        record
+    };
+    let first = connection(40_000, true, 5_000_000, 500_000, BEGIN_NS);
+    for n in 0..TUPLES {
+        for record in &first {
+            watch.observe(&[at(*record, n, BEGIN_NS + u64::from(n) * 1000)], &mut out);
+        }
+    }
+    let (syn, last) = (first[0], first[first.len() - 1]);
+    let begin_ns = BEGIN_NS + 5 * SECOND_NS;
+    for n in 0..TUPLES {
+        let syn = Record { seq: 77, ts_val: 1, ..syn };
+        watch.observe(&[at(syn, n, begin_ns + u64::from(n) * 1000)], &mut out);
+    }
+    for n in 0..TUPLES {
+        watch.observe(&[at(last, n, begin_ns + SECOND_NS + u64::from(n) * 1000)], &mut out);
+    }
+    watch.finish(begin_ns + 60 * SECOND_NS, &mut out);
+    let counters = watch.counters();
+    assert!(counters.contests_full >= u64::from(TUPLES - 1024), "{counters:?}");
+    let (mut firing, mut resolved) = (0, 0);
+    for finding in findings(out) {
+        match finding.state {
+            xdpwatch_core::finding::State::Firing => firing += 1,
+            xdpwatch_core::finding::State::Resolved => resolved += 1,
+        }
+    }
+    assert_eq!((firing, resolved), (1024, 1024));
+}
