@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use xdpwatch_core::detect::Limits;
 use xdpwatch_core::watch::{Config, Output, Watch};
 use xdpwatch_prog::record::Record;
 
@@ -18,6 +19,8 @@ pub struct Detection {
     pub vlan_key: bool,
     /// Whether accepted reuse is reported.
     pub all_reuse: bool,
+    /// Thresholds of the rules.
+    pub limits: Limits,
     /// Seeds of hash tables.
     pub seeds: [u64; 4],
     /// Records handled at once.

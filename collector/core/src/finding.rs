@@ -70,6 +70,24 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// What a finding is about, and so which of its ends mean something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// One connection: `src` sent or sends its SYN to `dst`.
+    Connection,
+    /// A service: `dst`.
+    Service,
+    /// All connections from a source address to a service: the address of `src`, and `dst`.
+    Pair,
+    /// A source address: that of `src`.
+    Source,
+    /// The feed itself; no end.
+    Feed,
+}
+
+/// An end that means nothing: see [`About`].
+pub const NO_END: Endpoint = Endpoint { addr: [0; 16], port: 0 };
+
 /// What a rule found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -83,6 +101,8 @@ pub struct Finding {
     pub at_ns: u64,
     /// Time of the first packet of what the finding is about.
     pub began_ns: u64,
+    /// What it is about.
+    pub about: About,
     /// The side that sent the SYN.
     pub src: Endpoint,
     /// The side that the SYN was sent to.
@@ -91,7 +111,7 @@ pub struct Finding {
     pub vni: u32,
     /// VLAN ids of the SYN, outermost first.
     pub vlans: ArrayVec<u16, 2>,
-    /// Identifies the incarnation that the SYN would open.
+    /// Identifies the incarnation that the SYN opens or would open; 0 where it is about no connection.
     pub flow_id: u64,
     /// The cause, printed as `alert.category`.
     pub cause: &'static str,

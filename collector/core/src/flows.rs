@@ -7,6 +7,7 @@
 use ahash::RandomState;
 
 use crate::counters::Counters;
+use crate::finding::Endpoint;
 use crate::flow::{Flow, SECOND_US, State, marks};
 use crate::host::linux::TIME_WAIT_US;
 use crate::table::{Index, Insert, Table, VALUE};
@@ -37,6 +38,17 @@ pub enum Place {
     V4(Index),
     /// In the IPv6 table.
     V6(Index),
+}
+
+/// What a lookup found.
+#[derive(Clone, Copy, Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A flow past its time, freed by this lookup.
+    Over(Flow),
+    /// A flow.
+    Held(Place, Flow),
 }
 
 /// What a flow is to the table's shares.
@@ -185,14 +197,15 @@ impl Flows {
         if is_v4(tuple) { self.v4.touch_slot(hash) } else { self.v6.touch_slot(hash) }
     }
 
-    /// The flow of this tuple. One past its time is freed and not found.
+    /// The flow of this tuple. One past its time is freed.
     #[inline]
-    pub fn find(&mut self, tuple: &Tuple, hash: u64, now_us: u64) -> Option<(Place, Flow)> {
+    pub fn find(&mut self, tuple: &Tuple, hash: u64, now_us: u64) -> Found {
         let place = if is_v4(tuple) {
-            Place::V4(self.v4.find(hash, &key_v4(tuple))?)
+            self.v4.find(hash, &key_v4(tuple)).map(Place::V4)
         } else {
-            Place::V6(self.v6.find(hash, &key_v6(tuple))?)
+            self.v6.find(hash, &key_v6(tuple)).map(Place::V6)
         };
+        let Some(place) = place else { return Found::Nothing };
         let words = match place {
             Place::V4(index) => self.v4.value(index),
             Place::V6(index) => self.v6.value(index),
@@ -200,9 +213,9 @@ impl Flows {
         let flow = Flow::unpack(&words, now_us);
         if is_over(&flow, now_us) {
             self.remove(place, flow.state);
-            return None;
+            return Found::Over(flow);
         }
-        Some((place, flow))
+        Found::Held(place, flow)
     }
 
     /// Puts a flow back; `before` is the state it was found in.
@@ -218,7 +231,8 @@ impl Flows {
         }
     }
 
-    /// Takes in a flow whose tuple is not there, if there is room or something gives way.
+    /// Takes in a flow whose tuple is not there, if there is room or something gives way: that is
+    /// returned.
     pub fn insert(
         &mut self,
         tuple: &Tuple,
@@ -226,7 +240,7 @@ impl Flows {
         flow: &Flow,
         now_us: u64,
         counters: &mut Counters,
-    ) {
+    ) -> Option<(Tuple, Flow)> {
         let class = Class::of(flow.state);
         let share_full = self.is_share_full(class);
         let horizon = self.horizon_us;
@@ -235,31 +249,39 @@ impl Flows {
         };
         let value = flow.pack();
         let done = if is_v4(tuple) {
-            self.v4.insert(hash, &key_v4(tuple), &value, share_full, give_up)
+            let done = self.v4.insert(hash, &key_v4(tuple), &value, share_full, give_up);
+            done.map(|key| tuple_v4(&key))
         } else {
-            self.v6.insert(hash, &key_v6(tuple), &value, share_full, give_up)
+            let done = self.v6.insert(hash, &key_v6(tuple), &value, share_full, give_up);
+            done.map(|key| tuple_v6(&key))
         };
-        match done {
-            Insert::Full => counters.table_refused += 1,
-            Insert::Placed(_) => *self.census.of(flow.state) += 1,
-            Insert::Replaced(_, old) => {
-                *self.census.of(flow.state) += 1;
-                self.count_replaced(&Flow::unpack(&old, now_us), now_us, counters);
-            }
+        if matches!(done, Insert::Full) {
+            counters.table_refused += 1;
+            return None;
         }
+        *self.census.of(flow.state) += 1;
+        let Insert::Replaced(tuple, old) = done else { return None };
+        let old = Flow::unpack(&old, now_us);
+        self.count_replaced(&old, now_us, counters);
+        Some((tuple, old))
     }
 
     /// Frees what is past its time in a part of the tables; called once per tick.
-    pub fn sweep(&mut self, now_us: u64) {
+    pub fn sweep(&mut self, now_us: u64, gone: &mut impl FnMut(&Tuple, &Flow)) {
         let census = &mut self.census;
         let mut over = |words: &[u64; VALUE]| {
             let flow = Flow::unpack(words, now_us);
             let over = is_over(&flow, now_us);
             *census.of(flow.state) -= u64::from(over);
-            over
+            over.then_some(flow)
         };
-        self.v4.sweep(self.v4.capacity() / 16 / SWEEP_TICKS + 1, &mut over);
-        self.v6.sweep(self.v6.capacity() / 16 / SWEEP_TICKS + 1, &mut over);
+        let groups = |capacity: usize| capacity / 16 / SWEEP_TICKS + 1;
+        self.v4.sweep(groups(self.v4.capacity()), |key, words| {
+            over(words).inspect(|flow| gone(&tuple_v4(key), flow)).is_some()
+        });
+        self.v6.sweep(groups(self.v6.capacity()), |key, words| {
+            over(words).inspect(|flow| gone(&tuple_v6(key), flow)).is_some()
+        });
     }
 
     fn remove(&mut self, place: Place, state: State) {
@@ -355,6 +377,29 @@ fn key_v4(tuple: &Tuple) -> [u64; 2] {
 fn key_v6(tuple: &Tuple) -> [u64; 5] {
     let [a, b] = [tuple.a.addr, tuple.b.addr].map(u128::from_be_bytes);
     [(a >> 64) as u64, a as u64, (b >> 64) as u64, b as u64, ports_and_realm(tuple)]
+}
+
+fn tuple_v4(key: &[u64; 2]) -> Tuple {
+    let mapped = |v4: u64| {
+        let mut addr = [0; 16];
+        addr[..12].copy_from_slice(&V4_MAPPED);
+        addr[12..].copy_from_slice(&(v4 as u32).to_be_bytes());
+        addr
+    };
+    tuple_of([mapped(key[0] >> 32), mapped(key[0])], key[1])
+}
+
+fn tuple_v6(key: &[u64; 5]) -> Tuple {
+    let addr = |high: u64, low: u64| (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+    tuple_of([addr(key[0], key[1]), addr(key[2], key[3])], key[4])
+}
+
+fn tuple_of([a, b]: [[u8; 16]; 2], rest: u64) -> Tuple {
+    Tuple {
+        a: Endpoint { addr: a, port: (rest >> 48) as u16 },
+        b: Endpoint { addr: b, port: (rest >> 32) as u16 },
+        realm: rest as u32,
+    }
 }
 
 #[inline]

@@ -14,7 +14,6 @@ pub mod watch;
 
 mod advance;
 pub mod contest;
-pub mod contests;
 pub mod counters;
 pub mod flow;
 pub mod flows;
@@ -22,11 +21,14 @@ pub mod holding;
 pub mod host;
 pub mod relation;
 pub mod seq;
+pub mod step;
 pub mod table;
+pub mod timed;
 pub mod tuple;
 
 pub mod detect;
 pub mod finding;
 
 pub mod aggregate;
+pub mod collisions;
 pub mod legs;

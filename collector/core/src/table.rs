@@ -22,13 +22,24 @@ pub struct Index(usize);
 
 /// What an insert did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Insert {
+pub enum Insert<Key> {
     /// Taken into a free slot.
-    Placed(Index),
-    /// Taken in place of an entry with this value.
-    Replaced(Index, [u64; VALUE]),
+    Placed,
+    /// Taken in place of the entry with this key and value.
+    Replaced(Key, [u64; VALUE]),
     /// Nothing in reach may be given up.
     Full,
+}
+
+impl<Key> Insert<Key> {
+    /// The same with the replaced entry's key in another form.
+    pub fn map<Other>(self, f: impl FnOnce(Key) -> Other) -> Insert<Other> {
+        match self {
+            Self::Placed => Insert::Placed,
+            Self::Replaced(key, value) => Insert::Replaced(f(key), value),
+            Self::Full => Insert::Full,
+        }
+    }
 }
 
 /// Slots of `SLOT` words, of which the first `KEY` are the key and the next [`VALUE`] the value.
@@ -111,6 +122,15 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         None
     }
 
+    /// The key of an entry.
+    #[must_use]
+    pub fn key(&self, index: Index) -> [u64; KEY] {
+        let at = self.at(index.0);
+        let mut key = [0; KEY];
+        key.copy_from_slice(&self.words[at..at + KEY]);
+        key
+    }
+
     /// The value of an entry.
     #[inline]
     #[must_use]
@@ -146,21 +166,25 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         value: &[u64; VALUE],
         replace_only: bool,
         give_up: impl Fn(&[u64; VALUE]) -> Option<u64>,
-    ) -> Insert {
+    ) -> Insert<[u64; KEY]> {
         let groups = self.groups(hash);
         if !replace_only && let Some(slot) = self.free_slot(groups) {
             self.used += 1;
             self.write(slot, hash, key, value);
-            return Insert::Placed(Index(slot));
+            return Insert::Placed;
         }
         let Some(slot) = self.victim(groups, give_up) else { return Insert::Full };
-        let old = self.value(Index(slot));
+        let old = (self.key(Index(slot)), self.value(Index(slot)));
         self.write(slot, hash, key, value);
-        Insert::Replaced(Index(slot), old)
+        Insert::Replaced(old.0, old.1)
     }
 
     /// Looks at the next `groups` groups and frees the entries that `is_over` names.
-    pub fn sweep(&mut self, groups: usize, mut is_over: impl FnMut(&[u64; VALUE]) -> bool) {
+    pub fn sweep(
+        &mut self,
+        groups: usize,
+        mut is_over: impl FnMut(&[u64; KEY], &[u64; VALUE]) -> bool,
+    ) {
         for _ in 0..groups.min(self.tags.len()) {
             let group = self.cursor;
             self.cursor = (group + 1) % self.tags.len();
@@ -169,7 +193,7 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
             }
             for lane in 0..GROUP {
                 let index = Index(group * GROUP + lane);
-                if self.tags[group][lane] != 0 && is_over(&self.value(index)) {
+                if self.tags[group][lane] != 0 && is_over(&self.key(index), &self.value(index)) {
                     self.remove(index);
                 }
             }
@@ -309,7 +333,7 @@ mod tests {
                 }
                 prop_assert_eq!(table.used(), model.len());
             }
-            table.sweep(usize::MAX, |_| true);
+            table.sweep(usize::MAX, |_, _| true);
             prop_assert_eq!(table.used(), 0);
         }
     }

@@ -108,10 +108,15 @@ impl Tuple {
     }
 }
 
+/// The VLAN ids of a record, outermost first.
+#[must_use]
+pub fn vlans(record: &Record) -> &[u16] {
+    &record.vlans[..usize::from(record.vlan_count.min(2))]
+}
+
 /// VNI and VLAN ids in 32 bits. Networks that use VNIs above 2^20 *and* VLANs may share a value.
 fn with_vlans(record: &Record) -> u32 {
-    let used = usize::from(record.vlan_count.min(2));
-    record.vlans[..used]
+    vlans(record)
         .iter()
         .fold(record.vni, |realm, vlan| realm.rotate_left(12) ^ u32::from(*vlan) ^ 0x8000_0000)
 }

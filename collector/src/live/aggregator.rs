@@ -13,6 +13,7 @@ use super::Told;
 use super::outbox::Outbox;
 use crate::handoff::DONE;
 use crate::merge::Merge;
+use crate::worker::Detection;
 
 /// How long it sleeps when there was nothing to do.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -40,31 +41,41 @@ impl Shown {
 pub fn run(
     vantage: usize,
     outboxes: &[Arc<Outbox>],
-    seeds: [u64; 4],
+    detection: &Detection,
     tell: &SyncSender<Told>,
     shown: &Shown,
 ) {
     let mut merge = Merge::new(outboxes.len());
-    let mut aggregate = Aggregate::new(seeds);
+    let mut aggregate = Aggregate::new(&detection.limits, detection.seeds);
+    let mut reached_ns = 0;
+    let mut pass_on = |finding| {
+        if tell.try_send((vantage, finding)).is_err() {
+            shown.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    };
     loop {
-        let mut done = true;
         let mut idle = true;
+        let mut promised_ns = DONE;
         for (lane, outbox) in outboxes.iter().enumerate() {
-            let promised_ns = outbox.promised_ns();
-            done &= promised_ns == DONE;
+            let promise_ns = outbox.promised_ns();
             while let Some(output) = outbox.take() {
                 merge.push(lane, output);
                 idle = false;
             }
-            merge.advance(lane, promised_ns);
+            merge.advance(lane, promise_ns);
+            promised_ns = promised_ns.min(promise_ns);
         }
         merge.drain(&mut |output| {
-            aggregate.handle(output, &mut |finding| {
-                if tell.try_send((vantage, finding)).is_err() {
-                    shown.lost.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+            reached_ns = reached_ns.max(output.at_ns);
+            aggregate.handle(output, &mut pass_on);
         });
+        let done = promised_ns == DONE;
+        if done {
+            aggregate.finish(reached_ns, &mut pass_on);
+        } else {
+            reached_ns = reached_ns.max(promised_ns);
+            aggregate.pass_time(promised_ns, &mut pass_on);
+        }
         shown.show(aggregate.counts());
         if done {
             return;

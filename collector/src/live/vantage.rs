@@ -206,8 +206,8 @@ impl Vantage {
     ) -> anyhow::Result<()> {
         let outboxes = self.outboxes.clone();
         let shown = Arc::clone(&self.aggregator);
-        let seeds = detection.seeds;
-        let run = move || aggregator::run(number, &outboxes, seeds, &tell, &shown);
+        let detection = detection.clone();
+        let run = move || aggregator::run(number, &outboxes, &detection, &tell, &shown);
         let thread = thread::Builder::new().name("aggregator".to_owned()).spawn(run);
         self.threads.push(thread.context("starting the aggregator's thread")?);
         Ok(())

@@ -36,6 +36,7 @@ pub fn run(
     worker.finish(reader.latest_ns());
     worker.outputs.drain(..).for_each(|output| merge.push(0, output));
     merge.finish(&mut |output| sink.handle(output));
+    sink.finish(reader.latest_ns());
     (stats(reader, &worker), ended.err().or_else(|| reader.remaining_problem()))
 }
 

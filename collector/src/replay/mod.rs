@@ -60,7 +60,7 @@ pub fn replay(
         }
     };
     let mut reader = Reader::new(file, options.count);
-    let mut sink = Sink::new(options.detection.seeds, context, reporter);
+    let mut sink = Sink::new(&options.detection, context, reporter);
     let (mut stats, problem) = if options.workers == 1 {
         inline::run(&mut reader, options, &mut sink, requests)
     } else {

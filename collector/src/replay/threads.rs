@@ -82,6 +82,7 @@ pub fn run(
         }
         merge.finish(&mut |output| sink.handle(output));
     });
+    sink.finish(locked(&read, |read| read.stats.at_ns));
     combined(&read, &detectors)
 }
 

@@ -70,6 +70,7 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
         ("folded into the other leg's", stats.aggregate.folded),
         ("alerts not remembered for folding", stats.aggregate.standing_full),
         ("hosts' hold times not remembered", stats.aggregate.hosts_full),
+        ("cases that rules could not follow", stats.aggregate.rules_full),
     ];
     let losses = nonzero(losses.into_iter());
     if !losses.is_empty() {

@@ -6,11 +6,11 @@
 use arrayvec::ArrayVec;
 
 use crate::contest::{Answer, Contest, Event};
-use crate::finding::{Confidence, Fact, Facts, Finding, Rule, State};
+use crate::finding::{About, Confidence, Fact, Facts, Finding, Rule, State};
 use crate::flow::{IDLE_UNKNOWN, marks};
 use crate::holding::Sender;
 use crate::host::{Holder, Verdict};
-use crate::tuple::Side;
+use crate::tuple::{Side, vlans};
 
 /// The rule.
 pub const RULE: Rule = Rule {
@@ -79,17 +79,17 @@ fn fire(contest: &mut Contest, outcome: Outcome, now_us: u64) -> Option<Finding>
 
 fn finding(contest: &Contest, state: State, outcome: Outcome, now_us: u64) -> Finding {
     let cause = cause(contest, outcome);
-    let vlans = usize::from(contest.syn.vlan_count.min(2));
     Finding {
         rule: &RULE,
         state,
         id: contest.tuple.id(contest.first_us, ALERT),
         at_ns: now_us * 1000,
         began_ns: contest.first_us * 1000,
+        about: About::Connection,
         src: contest.tuple.end(contest.initiator),
         dst: contest.tuple.end(contest.initiator.peer()),
         vni: contest.syn.vni,
-        vlans: contest.syn.vlans[..vlans].iter().copied().collect::<ArrayVec<u16, 2>>(),
+        vlans: vlans(&contest.syn).iter().copied().collect(),
         flow_id: contest.tuple.id(contest.first_us, FLOW),
         cause,
         severity: severity(contest, outcome),
