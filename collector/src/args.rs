@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::{ArgAction, ArgGroup, Parser};
 
+use crate::command::Command;
+
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
 /// (TIME-WAIT, FIN-WAIT-2 and others), live on a mirror port or in capture files.
 ///
@@ -14,6 +16,7 @@ use clap::{ArgAction, ArgGroup, Parser};
 /// (with --exit-code).
 #[derive(Clone, Debug, Parser)]
 #[command(name = "xdpwatch", version, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[cfg_attr(
     feature = "xdp",
     command(group = ArgGroup::new("input").required(true).args(["iface", "read"]))
@@ -23,6 +26,9 @@ use clap::{ArgAction, ArgGroup, Parser};
     command(group = ArgGroup::new("input").required(true).args(["read"]))
 )]
 pub struct Args {
+    /// What is done instead of watching.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     #[cfg(feature = "xdp")]
     /// Capture live on this interface; repeat it for several, each watched on its own
     #[arg(short, long, value_name = "IF", help_heading = "Input")]

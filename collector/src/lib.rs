@@ -5,6 +5,7 @@
 //! that together for files; [`run`] decides what is done, from [`args`].
 
 pub mod args;
+pub mod command;
 pub mod run;
 
 pub mod capture;
@@ -13,6 +14,8 @@ pub mod worker;
 pub mod merge;
 pub mod sink;
 
+#[cfg(feature = "xdp")]
+pub mod doctor;
 #[cfg(feature = "xdp")]
 pub mod handoff;
 #[cfg(feature = "xdp")]

@@ -39,6 +39,13 @@ impl Outcome {
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     set_up_tracing(args.verbose);
+    match &args.command {
+        Some(command) => command.run(),
+        None => watch(args),
+    }
+}
+
+fn watch(args: &Args) -> ExitCode {
     let outcome = match execute(args) {
         Ok(outcome) => outcome,
         Err(error) if is_broken_pipe(&error) => Outcome::default(),

@@ -39,12 +39,7 @@ pub struct Plan {
 /// Why it can't, or must not, be captured on.
 pub fn plan(name: &str, args: &Args) -> anyhow::Result<Plan> {
     let interface = Interface::look_up(name)?;
-    let untouched = args.live.encap.is_some() || args.live.mode == Mode::Tap;
-    let intent = match (untouched, args.live.consume) {
-        (true, _) => Intent::Untouched,
-        (false, true) => Intent::Consume,
-        (false, false) => Intent::Mirror,
-    };
+    let intent = Intent::of(args.live.mode, args.live.encap, args.live.consume);
     safety::check(&interface, intent)?;
     check_queues(name, interface.queues)?;
     Ok(Plan { interface })

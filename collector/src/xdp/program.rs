@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use xdpwatch_prog::counters::{COUNTERS, Outcome, extra};
 use xdpwatch_prog::maps::{self, settings};
 
+use super::safety::Refusal;
 use crate::args;
 use crate::stats::Live;
 
@@ -307,14 +308,13 @@ fn cure(error: &(dyn std::error::Error + 'static)) -> &'static str {
 ///
 /// # Errors
 /// More queues than the socket map has places.
-pub fn check_queues(name: &str, queues: u32) -> anyhow::Result<()> {
-    if queues > maps::QUEUES_MAX {
-        bail!(
-            "interface {name} has {queues} receive queues, and {} are supported: reduce them with \
-             `ethtool -L {name} combined {}`",
-            maps::QUEUES_MAX,
-            maps::QUEUES_MAX
-        );
+pub fn check_queues(name: &str, queues: u32) -> Result<(), Refusal> {
+    let most = maps::QUEUES_MAX;
+    if queues <= most {
+        return Ok(());
     }
-    Ok(())
+    Err(Refusal {
+        what: format!("interface {name} has {queues} receive queues, and {most} are supported"),
+        cure: format!("reduce them with `ethtool -L {name} combined {most}`"),
+    })
 }

@@ -20,6 +20,11 @@ pub fn run(args: &[&str]) -> Output {
     xdpwatch().args(args).output().expect("the binary starts")
 }
 
+/// Runs it with these arguments and none of the tests' own: subcommands take no others.
+pub fn run_bare(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xdpwatch")).args(args).output().expect("the binary starts")
+}
+
 /// Its standard output.
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
