@@ -77,7 +77,7 @@ fn run(shares: &[Vec<Record>]) -> Done {
 /// Time here is that of the records: a worker has passed a time when it has given all before it.
 fn work(share: &[Record], mut seat: Seat, barrier: &Barrier) -> Seat {
     let mut watch = detector(2 * TUPLES);
-    watch.memory().into_iter().for_each(huge_pages::advise);
+    huge_pages::advise(&watch);
     let mut out = Vec::with_capacity(1 << 12);
     let mut due = Vec::with_capacity(1 << 14);
     barrier.wait();

@@ -95,7 +95,7 @@ fn observing(tuples: usize, max_tuples: usize, state: &str) {
     let mut out = Vec::with_capacity(1 << 16);
     let before = memory::resident_bytes();
     let mut watch = detector(max_tuples);
-    watch.memory().into_iter().for_each(huge_pages::advise);
+    huge_pages::advise(&watch);
     fill(&mut watch, &mut mix, &mut out);
     let used = watch.census().used();
     let resident = memory::resident_bytes();
@@ -122,9 +122,10 @@ fn observing(tuples: usize, max_tuples: usize, state: &str) {
         resident / 1_000_000
     );
     let counters = watch.counters();
-    let refused = counters.table_refused * 1000 / counters.connections.max(1);
-    assert_eq!(refused, 0, "the bench must not measure refusals");
-    assert_eq!(counters.mid_stream, 0, "the bench must not measure forgotten connections");
+    // A newcomer that finds both its groups full of what may not go is refused, and its other
+    // segments are then picked up in mid-stream: seldom enough not to be what is measured.
+    let odd = counters.table_refused + counters.mid_stream;
+    assert!(odd * 1000 < counters.connections, "the bench must not measure refusals: {counters:?}");
 }
 
 fn fill(watch: &mut Watch, mix: &mut Mix, out: &mut Vec<Output>) {

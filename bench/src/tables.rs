@@ -78,7 +78,6 @@ fn own(count: usize) -> [f64; 3] {
     let state = RandomState::with_seeds(1, 2, 3, 4);
     let hash = |key: &[u64; 2]| Key::V4(*key).hash_with(&state);
     let mut table = Table::<2, 8>::new(count + count / 8);
-    xdpwatch::huge_pages::advise(table.memory());
     let insert = per_key((0..count as u32).map(key).collect(), |keys| {
         for key in keys {
             let done = table.insert(hash(key), key, &[key[0]; VALUE], false, |_| None);
@@ -89,8 +88,8 @@ fn own(count: usize) -> [f64; 3] {
         for batch in keys.chunks(BATCH) {
             let hashes: ArrayVec<u64, BATCH> = batch.iter().map(hash).collect();
             hashes.iter().for_each(|hash| table.touch_tags(*hash));
-            let hints: ArrayVec<_, BATCH> =
-                hashes.iter().map(|hash| table.touch_slot(*hash)).collect();
+            let hints: ArrayVec<_, BATCH> = hashes.iter().map(|hash| table.guess(*hash)).collect();
+            hints.iter().for_each(|hint| table.touch_slot(*hint));
             for ((key, hash), hint) in batch.iter().zip(&hashes).zip(hints) {
                 black_box(table.find(*hash, key, hint).map(|index| table.value(index)));
             }

@@ -65,9 +65,7 @@ impl Worker {
     /// Asks for huge pages behind the tables: worth it where many tuples are to be expected, since
     /// each page is two megabytes. To be called before the first record.
     pub fn use_huge_pages(&self) {
-        for memory in self.watch.memory() {
-            huge_pages::advise(memory);
-        }
+        huge_pages::advise(&self.watch);
     }
 
     /// Takes records in order of time.

@@ -94,26 +94,42 @@ impl Flows {
         }
     }
 
-    /// The lookup of this tuple; it reads ahead the tags that it will need.
+    /// The lookup of this tuple.
     #[inline]
     #[must_use]
     pub fn lookup(&self, tuple: &Tuple) -> Lookup {
         let key = tuple.key();
-        let hash = key.hash_with(&self.state);
-        match key {
-            Key::V4(_) => self.v4.touch_tags(hash),
-            Key::V6(_) => self.v6.touch_tags(hash),
-        }
-        Lookup { key, hash, hint: Hint::default() }
+        Lookup { key, hash: key.hash_with(&self.state), hint: Hint::default() }
     }
 
-    /// Reads ahead the slot that the lookup will probably end at.
+    /// First step of reading ahead: the tags that the lookup will need.
+    ///
+    /// Each step is meant to be taken for a whole batch before the next one is: a processor has
+    /// many reads under way at once only if they lie few instructions apart.
     #[inline]
-    pub fn read_ahead(&self, lookup: &mut Lookup) {
+    pub fn touch_tags(&self, lookup: &Lookup) {
+        match lookup.key {
+            Key::V4(_) => self.v4.touch_tags(lookup.hash),
+            Key::V6(_) => self.v6.touch_tags(lookup.hash),
+        }
+    }
+
+    /// Second step: where the lookup will probably end.
+    #[inline]
+    pub fn guess(&self, lookup: &mut Lookup) {
         lookup.hint = match lookup.key {
-            Key::V4(_) => self.v4.touch_slot(lookup.hash),
-            Key::V6(_) => self.v6.touch_slot(lookup.hash),
+            Key::V4(_) => self.v4.guess(lookup.hash),
+            Key::V6(_) => self.v6.guess(lookup.hash),
         };
+    }
+
+    /// Third step: what lies there.
+    #[inline]
+    pub fn touch_slot(&self, lookup: &Lookup) {
+        match lookup.key {
+            Key::V4(_) => self.v4.touch_slot(lookup.hint),
+            Key::V6(_) => self.v6.touch_slot(lookup.hint),
+        }
     }
 
     /// Tuples held now, by state.
@@ -129,7 +145,8 @@ impl Flows {
     }
 
     /// The tables' memory, for whoever wants to back it with huge pages.
-    pub fn memory(&self) -> [&[u64]; 2] {
+    #[must_use]
+    pub fn memory(&self) -> [(&[u8], &[u64]); 2] {
         [self.v4.memory(), self.v6.memory()]
     }
 

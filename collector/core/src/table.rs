@@ -89,10 +89,10 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         self.tags.len() * GROUP
     }
 
-    /// The slots' memory.
+    /// The tags' memory and the slots'.
     #[must_use]
-    pub fn memory(&self) -> &[u64] {
-        &self.words
+    pub fn memory(&self) -> (&[u8], &[u64]) {
+        (self.tags.as_flattened(), &self.words)
     }
 
     /// Reads the tags that a lookup of `hash` will need, so that they are near when it comes.
@@ -102,14 +102,18 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         core::hint::black_box(self.tags[first][0] ^ self.tags[second][0]);
     }
 
-    /// Reads the slot that a lookup of `hash` will probably end at; where it is, for that lookup.
+    /// Where a lookup of `hash` will probably end, by the tags.
     #[inline]
     #[must_use]
-    pub fn touch_slot(&self, hash: u64) -> Hint {
+    pub fn guess(&self, hash: u64) -> Hint {
         let groups = self.groups(hash);
-        let slot = first_slot(groups, self.matches(groups, tag_of(hash)));
-        core::hint::black_box(self.words[self.at(slot)]);
-        Hint(slot)
+        Hint(first_slot(groups, self.matches(groups, tag_of(hash))))
+    }
+
+    /// Reads the slot that the hint names, so that it is near when the lookup comes.
+    #[inline]
+    pub fn touch_slot(&self, hint: Hint) {
+        core::hint::black_box(self.words[self.at(hint.0)]);
     }
 
     /// The entry with this key, looked for first where the hint says.
@@ -336,7 +340,7 @@ mod tests {
     }
 
     fn find(table: &Small, key: [u64; 2]) -> Option<Index> {
-        let hint = table.touch_slot(hash(key));
+        let hint = table.guess(hash(key));
         let found = table.find(hash(key), &key, hint);
         assert_eq!(found, table.find(hash(key), &key, Hint::default()), "the hint changes nothing");
         found

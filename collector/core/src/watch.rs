@@ -116,7 +116,9 @@ impl Watch {
                 let lookup = self.flows.lookup(&tuple);
                 coming.push(Seen { record, tuple, sender, lookup, now_us });
             }
-            coming.iter_mut().for_each(|seen| self.flows.read_ahead(&mut seen.lookup));
+            coming.iter().for_each(|seen| self.flows.touch_tags(&seen.lookup));
+            coming.iter_mut().for_each(|seen| self.flows.guess(&mut seen.lookup));
+            coming.iter().for_each(|seen| self.flows.touch_slot(&seen.lookup));
             coming.iter().for_each(|seen| self.observe_one(seen, out));
         }
     }
@@ -149,7 +151,7 @@ impl Watch {
 
     /// The tables' memory, for whoever wants to back it with huge pages before it is used.
     #[must_use]
-    pub fn memory(&self) -> [&[u64]; 2] {
+    pub fn memory(&self) -> [(&[u8], &[u64]); 2] {
         self.flows.memory()
     }
 
