@@ -9,6 +9,7 @@ pub mod command;
 pub mod run;
 
 pub mod capture;
+pub mod huge_pages;
 pub mod worker;
 
 pub mod merge;

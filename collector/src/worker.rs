@@ -6,6 +6,7 @@ use xdpwatch_core::detect::Limits;
 use xdpwatch_core::watch::{Config, Output, Watch};
 use xdpwatch_prog::record::Record;
 
+use crate::huge_pages;
 use crate::stats::DetectorStats;
 
 /// Choices of detection that all workers share.
@@ -59,6 +60,12 @@ impl Worker {
             seeds: detection.seeds,
         });
         Self { watch, batch: detection.batch, outputs: Vec::new() }
+    }
+
+    /// Asks for huge pages behind the tables: worth it where many tuples are to be expected, since
+    /// each page is two megabytes. To be called before the first record.
+    pub fn use_huge_pages(&self) {
+        huge_pages::advise(&self.watch);
     }
 
     /// Takes records in order of time.

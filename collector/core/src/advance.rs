@@ -39,6 +39,7 @@ impl Flow {
     }
 
     /// Takes the next segment of this connection.
+    #[inline]
     pub fn advance(&mut self, record: &Record, sender: Side, now_us: u64) {
         if record.has_flags(flags::RST) {
             self.reset(record, sender, now_us);

@@ -70,6 +70,15 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+impl Endpoint {
+    /// Address, then port, as numbers: in the order of ends, and faster to compare.
+    #[inline]
+    #[must_use]
+    pub fn number(&self) -> (u128, u16) {
+        (u128::from_be_bytes(self.addr), self.port)
+    }
+}
+
 /// What a finding is about, and so which of its ends mean something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {

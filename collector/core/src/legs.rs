@@ -108,7 +108,10 @@ impl Token {
 /// Joins legs from steps in order of time. All memory is bounded.
 #[derive(Debug)]
 pub struct Legs {
+    /// The latest sighting in each place, and a part of its key's hash: small enough to stay near,
+    /// since hardly any sighting finds its twin.
     recent: Vec<Option<Recent>>,
+    recent_tags: Vec<u32>,
     joined: HashMap<Leg, Joined, RandomState>,
     older: HashMap<Leg, Joined, RandomState>,
     state: RandomState,
@@ -120,15 +123,24 @@ impl Legs {
     pub fn new(seeds: [u64; 4]) -> Self {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
         let map = || HashMap::with_capacity_and_hasher(JOINED, state.clone());
-        Self { recent: vec![None; RECENT], joined: map(), older: map(), state }
+        Self {
+            recent: vec![None; RECENT],
+            recent_tags: vec![0; RECENT],
+            joined: map(),
+            older: map(),
+            state,
+        }
     }
 
     /// Takes a step, and joins its leg with that of its twin on the other side, if that has come.
     pub fn see(&mut self, step: &Step, tuple: &Tuple, at_us: u64) {
         let Some(sighting) = Sighting::of(step, tuple) else { return };
         let key = (sighting.leg.client.port, sighting.token, sighting.from_client);
-        let slot = self.state.hash_one(key) as usize % RECENT;
-        if let Some(recent) = self.recent[slot] {
+        let hash = self.state.hash_one(key);
+        let (slot, tag) = (hash as usize % RECENT, (hash >> 32) as u32);
+        if self.recent_tags[slot] == tag
+            && let Some(recent) = self.recent[slot]
+        {
             let twin = recent.sighting;
             let twin_key = (twin.leg.client.port, twin.token, twin.from_client);
             let soon = at_us.saturating_sub(recent.at_us) <= FORWARDED_US;
@@ -138,6 +150,7 @@ impl Legs {
             }
         }
         self.recent[slot] = Some(Recent { sighting, at_us });
+        self.recent_tags[slot] = tag;
     }
 
     fn join(&mut self, leg: Leg, other: Leg, token: Token, at_us: u64) {

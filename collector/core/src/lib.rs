@@ -13,12 +13,14 @@ extern crate alloc;
 pub mod watch;
 
 mod advance;
+pub mod census;
 pub mod contest;
 pub mod counters;
 pub mod flow;
 pub mod flows;
 pub mod holding;
 pub mod host;
+pub mod lifetime;
 pub mod relation;
 pub mod seq;
 pub mod step;

@@ -64,6 +64,7 @@ pub struct Step {
 
 impl Step {
     /// The step that a segment made. `last_us` is the connection's last packet before it.
+    #[inline]
     #[must_use]
     pub fn of(
         seen: &Seen<'_>,

@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ahash::RandomState;
+use arrayvec::ArrayVec;
 use xdpwatch_prog::record::{Record, flags};
 
 use crate::contest::{Contest, Event};
@@ -26,7 +27,10 @@ pub use crate::tuple::owner;
 /// Records whose table lines are fetched together: enough to hide a memory access behind others.
 const BATCH: usize = 64;
 
-/// Time between two steps of the sweep, in record time.
+/// Records between two steps of the sweep, whatever the size of the batches.
+const SWEEP_RECORDS: u64 = 64;
+
+/// Time in which a step of the sweep becomes due, in record time.
 const TICK_US: u64 = SECOND_US / 10;
 
 /// Sizes and choices, fixed at start.
@@ -103,27 +107,26 @@ impl Watch {
     /// Takes records in order of time and appends what follows from them.
     pub fn observe(&mut self, records: &[Record], out: &mut Vec<Output>) {
         for batch in records.chunks(BATCH) {
-            let mut hashes = [0; BATCH];
-            let mut touched = 0u64;
-            for (record, hash) in batch.iter().zip(&mut hashes) {
-                let tuple = Tuple::of(record, self.config.vlan_key).0;
-                *hash = self.flows.hash(&tuple);
-                touched = touched.wrapping_add(self.flows.touch_tags(&tuple, *hash));
+            let mut now_us = self.now_us;
+            // Filled in place: collecting would copy it once more.
+            let mut coming = ArrayVec::<Seen<'_>, BATCH>::new();
+            for record in batch {
+                now_us = now_us.max(record.at_ns / 1000);
+                let (tuple, sender) = Tuple::of(record, self.config.vlan_key);
+                let lookup = self.flows.lookup(&tuple);
+                coming.push(Seen { record, tuple, sender, lookup, now_us });
             }
-            for (record, hash) in batch.iter().zip(hashes) {
-                let tuple = Tuple::of(record, self.config.vlan_key).0;
-                touched = touched.wrapping_add(self.flows.touch_slot(&tuple, hash));
-            }
-            core::hint::black_box(touched);
-            for (record, hash) in batch.iter().zip(hashes) {
-                self.observe_one(record, hash, out);
-            }
+            coming.iter().for_each(|seen| self.flows.touch_tags(&seen.lookup));
+            coming.iter_mut().for_each(|seen| self.flows.guess(&mut seen.lookup));
+            coming.iter().for_each(|seen| self.flows.touch_slot(&seen.lookup));
+            coming.iter().for_each(|seen| self.observe_one(seen, out));
         }
     }
 
     /// Lets time pass: what is due by `now_ns` is appended, with its own deadline as its time.
     pub fn tick(&mut self, now_ns: u64, out: &mut Vec<Output>) {
         self.pass_time(now_ns / 1000, out);
+        self.sweep(out);
     }
 
     /// End of input at `end_ns`: what is pending is settled.
@@ -146,27 +149,34 @@ impl Watch {
         self.flows.census()
     }
 
+    /// The tables' memory, for whoever wants to back it with huge pages before it is used.
+    #[must_use]
+    pub fn memory(&self) -> [(&[u8], &[u64]); 2] {
+        self.flows.memory()
+    }
+
     /// How long closed tuples are in fact remembered, nanoseconds.
     #[must_use]
     pub fn remembered_ns(&self) -> u64 {
         self.flows.remembered_us() * 1000
     }
 
-    fn observe_one(&mut self, record: &Record, hash: u64, out: &mut Vec<Output>) {
+    fn observe_one(&mut self, seen: &Seen<'_>, out: &mut Vec<Output>) {
         self.counters.records += 1;
-        self.pass_time(record.at_ns / 1000, out);
-        let (tuple, sender) = Tuple::of(record, self.config.vlan_key);
-        let seen = Seen { record, tuple, sender, hash, now_us: self.now_us };
-        match self.flows.find(&tuple, hash, self.now_us) {
-            Found::Nothing => self.first_seen(&seen, None, out),
+        self.pass_time(seen.now_us, out);
+        if self.counters.records.is_multiple_of(SWEEP_RECORDS) {
+            self.sweep(out);
+        }
+        match self.flows.find(&seen.lookup, seen.now_us) {
+            Found::Nothing => self.first_seen(seen, None, out),
             Found::Over(flow) => {
-                push_gone(out, &tuple, &flow, self.now_us);
-                self.first_seen(&seen, Some(&flow), out);
+                push_gone(out, &seen.tuple, &flow, seen.now_us);
+                self.first_seen(seen, Some(&flow), out);
             }
             Found::Held(place, flow) if flow.is(marks::CONTESTED) => {
-                self.contested(&seen, place, flow, out);
+                self.contested(seen, place, flow, out);
             }
-            Found::Held(place, flow) => self.known(&seen, place, flow, out),
+            Found::Held(place, flow) => self.known(seen, place, flow, out),
         }
     }
 
@@ -181,9 +191,14 @@ impl Watch {
         }
         if self.now_us >= self.next_tick_us {
             self.next_tick_us = self.now_us + TICK_US;
-            let now_us = self.now_us;
-            self.flows.sweep(now_us, &mut |tuple, flow| push_gone(out, tuple, flow, now_us));
+            self.flows.tick();
         }
+    }
+
+    fn sweep(&mut self, out: &mut Vec<Output>) {
+        let now_us = self.now_us;
+        let gone = &mut |tuple: &Tuple, flow: &Flow| push_gone(out, tuple, flow, now_us);
+        self.flows.sweep(now_us, &mut self.counters, gone);
     }
 
     /// A tuple of which nothing is known, or whose last connection is past its time.
@@ -194,8 +209,7 @@ impl Watch {
         }
         let flow = Flow::open(seen.record, seen.sender, seen.now_us);
         self.count_opened(&flow);
-        let given_up =
-            self.flows.insert(&seen.tuple, seen.hash, &flow, seen.now_us, &mut self.counters);
+        let given_up = self.flows.insert(&seen.lookup, &flow, seen.now_us, &mut self.counters);
         if let Some((tuple, old)) = given_up {
             push_gone(out, &tuple, &old, seen.now_us);
         }
@@ -348,8 +362,8 @@ impl Watch {
 
     /// Nobody waits for this contest any more.
     fn settle(&mut self, mut contest: Contest, at_us: u64, out: &mut Vec<Output>) {
-        let hash = self.flows.hash(&contest.tuple);
-        if let Found::Held(place, mut flow) = self.flows.find(&contest.tuple, hash, self.now_us) {
+        let lookup = self.flows.lookup(&contest.tuple);
+        if let Found::Held(place, mut flow) = self.flows.find(&lookup, self.now_us) {
             let before = flow.state;
             flow.mark(marks::CONTESTED, false);
             self.flows.store(place, before, &flow);
@@ -363,11 +377,13 @@ impl Watch {
     }
 }
 
+#[inline]
 fn push_step(out: &mut Vec<Output>, seen: &Seen, step: Step) {
     out.push(Output { at_ns: seen.now_us * 1000, tuple: seen.tuple, kind: Kind::Step(step) });
 }
 
 /// A connection that is first seen, after another on its tuple or not.
+#[inline]
 fn push_opened(out: &mut Vec<Output>, seen: &Seen, flow: &Flow, previous: Option<&Flow>) {
     let previous_us = previous.map(|old| seen.now_us.saturating_sub(old.changed_us));
     let last_us = previous.map_or(seen.now_us, |old| old.last_us);
@@ -375,6 +391,7 @@ fn push_opened(out: &mut Vec<Output>, seen: &Seen, flow: &Flow, previous: Option
 }
 
 /// A segment of a known connection, if it made a step: a state left, or a FIN repeated.
+#[inline]
 fn push_advanced(out: &mut Vec<Output>, seen: &Seen, before: State, last_us: u64, flow: &Flow) {
     let what = if flow.state != before {
         What::Moved

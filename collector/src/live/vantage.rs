@@ -174,6 +174,7 @@ impl Vantage {
             self.outboxes.push(Arc::clone(&outbox));
             self.shown.push(Arc::clone(&shown));
             let worker = Worker::new(detection, workers);
+            worker.use_huge_pages();
             lanes.push(Lane { source, seat, worker, outbox, shown, shared: shared.clone() });
         }
         let cpus = args.live.cpus.as_ref().map_or_else(sys::allowed_cpus, |list| list.0.clone());

@@ -18,6 +18,9 @@ pub fn run(
     requests: &Requests,
 ) -> (Stats, Option<FileError>) {
     let mut worker = Worker::new(&options.detection, 1);
+    if reader.is_long() {
+        worker.use_huge_pages();
+    }
     // The merge of one worker only orders what happened at one time, as it does for several.
     let mut merge = Merge::new(1);
     let mut records = Vec::with_capacity(options.detection.batch);

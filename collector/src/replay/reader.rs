@@ -8,6 +8,9 @@ use crate::progress::Bar;
 use crate::skips::Skips;
 use crate::stats::{FileStats, Stats};
 
+/// A file of this size has tuples enough for huge pages to pay.
+const LONG_BYTES: u64 = 32 << 20;
+
 /// A file whose packets are parsed and whose clock only goes forward.
 pub struct Reader {
     file: CaptureFile,
@@ -30,6 +33,11 @@ impl Reader {
         Self { file, bar, clock: Clock::default(), left: count.unwrap_or(u64::MAX) }
     }
 
+    /// Whether many tuples are to be expected; of an unknown size, they are.
+    pub fn is_long(&self) -> bool {
+        self.file.progress().size.is_none_or(|size| size >= LONG_BYTES)
+    }
+
     /// Appends up to `max` records; false when there are no more to come.
     ///
     /// # Errors
@@ -43,7 +51,12 @@ impl Reader {
                 return Ok(false);
             }
             let clock = &mut self.clock;
-            match self.file.next(&mut |packet| records.extend(clock.record(&packet))) {
+            let mut take = |packet: Packet<'_>| {
+                if let Some(record) = clock.record(&packet) {
+                    records.push(record);
+                }
+            };
+            match self.file.next(&mut take) {
                 Ok(read) => {
                     more = read;
                     self.left -= u64::from(read);
