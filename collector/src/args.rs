@@ -236,8 +236,12 @@ fn power_of_two(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Reads processor numbers as /sys writes them: `2,4-6`.
+///
+/// # Errors
+/// A sentence that says what is accepted.
 #[cfg(feature = "xdp")]
-fn cpu_list(text: &str) -> Result<CpuList, String> {
+pub fn cpu_list(text: &str) -> Result<CpuList, String> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -25,7 +25,7 @@ use crate::stats::Live;
 static OBJECT: &[u8] = include_bytes_aligned!("../../bpf/xdpwatch.bpf.o");
 
 /// Frames of a larger MTU come in several buffers in driver mode.
-const SINGLE_BUFFER_MTU_MAX: u32 = 3400;
+pub const SINGLE_BUFFER_MTU_MAX: u32 = 3400;
 
 /// How long a program that is just being detached elsewhere is waited for.
 const BUSY_PATIENCE: Duration = Duration::from_millis(500);
