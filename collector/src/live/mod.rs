@@ -8,6 +8,7 @@ mod latency;
 mod loss;
 mod outbox;
 mod placement;
+mod plan;
 mod vantage;
 mod writer;
 
@@ -29,7 +30,8 @@ use crate::worker::Detection;
 
 use latency::Latencies;
 use placement::Placement;
-use vantage::{Plan, Vantage};
+use plan::Plan;
+use vantage::Vantage;
 
 /// Findings that may wait for the reporter.
 const FINDINGS_WAITING: usize = 4096;
@@ -63,7 +65,7 @@ pub fn run(
     let mut desk = Desk::new(reporter, sensor, args);
     let mut vantages = Vec::new();
     // Every refusal comes before the first change, whichever interface it concerns.
-    let plans = args.iface.iter().map(|name| vantage::plan(name, args));
+    let plans = args.iface.iter().map(|name| plan::plan(name, args));
     let mut plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
     place(&mut plans, args);
     for plan in plans {

@@ -14,10 +14,10 @@ use super::bell::Bell;
 use super::lane::{Lane, Shared, Shown};
 use super::loss::{Losses, Sample};
 use super::outbox::Outbox;
-use super::placement::Placement;
+use super::plan::{Plan, settings};
 use super::writer::Writer;
 use super::{Told, aggregator};
-use crate::args::{Args, Mode, Owner, Select};
+use crate::args::{Args, Mode, Owner};
 use crate::capture::afxdp::{Queue, QueueConfig};
 use crate::capture::clock::Clock;
 use crate::capture::source::Source;
@@ -30,42 +30,7 @@ use crate::skips::Skips;
 use crate::stats::{Live, Stats};
 use crate::worker::{Detection, Worker};
 use crate::xdp::interface::{Interface, mapped};
-use crate::xdp::numa;
-use crate::xdp::program::{Attachment, Program, ProgramCounters, Settings, check_queues};
-use crate::xdp::safety::{self, Intent};
-
-/// An interface that was looked at and found fit; nothing is changed yet.
-#[derive(Debug)]
-pub struct Plan {
-    interface: Interface,
-    workers: usize,
-    /// A processor for each worker.
-    cpus: Vec<usize>,
-}
-
-impl Plan {
-    /// Chooses the workers' processors, before any of them starts.
-    pub fn place(&mut self, placement: &mut Placement) {
-        let near = numa::cpus(numa::node_of(&self.interface.name));
-        self.cpus = placement.take(self.workers, &near);
-    }
-}
-
-/// Looks at an interface and refuses what must be refused.
-///
-/// # Errors
-/// Why it can't, or must not, be captured on.
-pub fn plan(name: &str, args: &Args) -> anyhow::Result<Plan> {
-    let interface = Interface::look_up(name)?;
-    let intent = Intent::of(args.live.mode, args.live.encap, args.live.consume);
-    safety::check(&interface, intent)?;
-    check_queues(name, interface.queues)?;
-    let workers = match args.live.mode {
-        Mode::Afxdp => interface.queues as usize,
-        Mode::Tap => 1,
-    };
-    Ok(Plan { interface, workers, cpus: Vec::new() })
-}
+use crate::xdp::program::{Attachment, Program, ProgramCounters};
 
 /// An interface under watch.
 pub struct Vantage {
@@ -370,20 +335,5 @@ impl Vantage {
         self.shown
             .iter()
             .map(|shown| shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
-    }
-}
-
-fn settings(args: &Args, detection: &Detection) -> Settings {
-    let live = &args.live;
-    let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    Settings {
-        select_all: live.select == Select::All,
-        pass_other: live.pass_other,
-        tap: live.mode == Mode::Tap,
-        encap: live.encap,
-        syn_window_ns: ns(live.syn_window),
-        fin_window_ns: ns(live.fin_window),
-        filter_seed: detection.seeds[1],
-        filter_slots: live.filter_slots,
     }
 }

@@ -82,10 +82,13 @@ fn make_symmetric(facts: &Facts, rss: &Rss) -> String {
 
 pub fn fields(facts: &Facts) -> Line {
     const TOPIC: &str = "hash_fields";
+    if facts.interface.queues <= 1 {
+        return Line::ok(TOPIC, "one receive queue: nothing is spread");
+    }
     let Some(fields) = facts.hash_fields else {
         return Line::ok(TOPIC, "the driver does not tell which fields it hashes");
     };
-    if fields & (ADDRESSES | PORTS) == ADDRESSES | PORTS || facts.interface.queues <= 1 {
+    if fields & (ADDRESSES | PORTS) == ADDRESSES | PORTS {
         return Line::ok(TOPIC, "TCP is spread by addresses and ports");
     }
     let what = if fields & ADDRESSES == 0 { "not spread" } else { "spread by addresses only" };

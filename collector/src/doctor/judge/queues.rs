@@ -35,7 +35,10 @@ pub fn queues(facts: &Facts) -> Line {
             format!("`ethtool -L {name} {kind} {cpus}`"),
         );
     }
-    Line::ok(TOPIC, format!("{queues} receive queues, a socket and a worker for each"))
+    match queues {
+        1 => Line::ok(TOPIC, "one receive queue, one worker"),
+        _ => Line::ok(TOPIC, format!("{queues} receive queues, a socket and a worker for each")),
+    }
 }
 
 pub fn rings(facts: &Facts) -> Line {

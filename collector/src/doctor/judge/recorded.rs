@@ -239,7 +239,7 @@ fn an_old_kernel_says_less_and_the_drivers_source_stands_in() {
     is_ok(&facts, &["xdp", "zero_copy"]);
     facts.device.driver = Some("r8169".to_owned());
     warns(&facts, "xdp", "generic mode");
-    warns(&facts, "zero_copy", "nothing must be done");
+    warns(&facts, "zero_copy", "where the rate needs more");
     facts.kernel.release = "5.4.0-150".to_owned();
     assert_eq!(line(&facts, "kernel").level, Level::Blocking);
 }

@@ -61,16 +61,20 @@ pub fn zero_copy(facts: &Facts) -> Line {
         None => (known(facts).is_some_and(|driver| driver.zero_copy), 1),
     };
     if has {
-        return Line::ok(TOPIC, format!("offered, {segments} buffers for a frame at most"));
+        let buffers = match segments {
+            0 | 1 => "one buffer".to_owned(),
+            more => format!("up to {more} buffers"),
+        };
+        return Line::ok(TOPIC, format!("offered, {buffers} for a frame"));
     }
     let cure = match facts.device.driver.as_deref() {
         Some("ena") => {
-            "nothing must be done: headers are cut before the copy; the vendor's own driver has it \
-             from 2.7.0 on"
+            "headers are cut before the copy; where the rate needs more, use the vendor's own driver, \
+             2.7.0 or newer"
         }
         _ => {
-            "nothing must be done: headers are cut before the copy; i40e, ice, ixgbe, igc, mlx5, \
-             gve and others have it"
+            "headers are cut before the copy; where the rate needs more, use i40e, ice, ixgbe, igc, \
+             mlx5, gve or another that has it"
         }
     };
     Line::warning(TOPIC, "not offered: the kernel copies each selected frame", cure)
