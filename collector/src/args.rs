@@ -135,7 +135,12 @@ pub struct LiveArgs {
     /// Frames in each receive ring; a power of two
     #[arg(long, value_name = "N", default_value_t = 1 << 14, value_parser = power_of_two)]
     pub ring_size: u32,
-    /// Processors to pin the workers to, in order: 2,3 or 4-7 [default: those it may run on]
+    /// Poll the driver from the workers for this long at a time, microseconds, instead of waiting
+    /// for its interrupts: lower latency for busier processors
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub busy_poll: Option<u32>,
+    /// Processors to pin the workers to, in order: 2,3 or 4-7 [default: those of the interface's
+    /// memory node that it may run on]
     #[arg(long, value_name = "LIST", value_parser = cpu_list)]
     pub cpus: Option<CpuList>,
     /// Which worker owns a tuple: by a hash of the tuple, or the one whose queue received it (only
@@ -236,8 +241,12 @@ fn power_of_two(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Reads processor numbers as /sys writes them: `2,4-6`.
+///
+/// # Errors
+/// A sentence that says what is accepted.
 #[cfg(feature = "xdp")]
-fn cpu_list(text: &str) -> Result<CpuList, String> {
+pub fn cpu_list(text: &str) -> Result<CpuList, String> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -24,6 +24,7 @@ pub mod live;
 #[cfg(feature = "xdp")]
 pub mod xdp;
 
+pub mod health;
 pub mod report;
 pub mod stats;
 

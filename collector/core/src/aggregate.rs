@@ -33,6 +33,8 @@ pub struct Aggregate {
     counts: Counts,
     /// What the rules say of the output at hand.
     said: Vec<Finding>,
+    /// Share of the needed frames that was lost lately, millionths.
+    loss_ppm: u32,
 }
 
 /// What the aggregator counts.
@@ -70,6 +72,7 @@ impl Aggregate {
             held_us: HashMap::with_capacity_and_hasher(2 * HOSTS, state),
             counts: Counts::default(),
             said: Vec::with_capacity(SAID),
+            loss_ppm: 0,
         }
     }
 
@@ -111,6 +114,12 @@ impl Aggregate {
         self.speak(emit);
     }
 
+    /// Says which share of the frames that rules need was lost lately, in millionths: what is
+    /// emitted from here on is less sure by that.
+    pub fn set_loss(&mut self, ppm: u32) {
+        self.loss_ppm = ppm;
+    }
+
     /// Counted so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -130,7 +139,8 @@ impl Aggregate {
         self.said = said;
     }
 
-    fn report(&mut self, finding: Finding, emit: &mut dyn FnMut(Finding)) {
+    fn report(&mut self, mut finding: Finding, emit: &mut dyn FnMut(Finding)) {
+        finding.confidence.lower_by_loss(self.loss_ppm);
         let world = World { legs: &self.legs, collisions: &self.collisions };
         self.detectors.finding(&finding, &world);
         emit(finding);

@@ -61,6 +61,22 @@ pub struct Confidence {
     pub reasons: ArrayVec<&'static str, REASONS_MAX>,
 }
 
+impl Confidence {
+    /// Takes away what a loss of `ppm` millionths of the needed frames takes: what is missing may be
+    /// the very packet that says otherwise.
+    pub fn lower_by_loss(&mut self, ppm: u32) {
+        let by = match ppm {
+            0 => return,
+            1..1_000 => 5,
+            1_000..10_000 => 10,
+            10_000..100_000 => 20,
+            _ => 40,
+        };
+        self.percent = self.percent.saturating_sub(by);
+        let _ = self.reasons.try_push("capture_loss");
+    }
+}
+
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
@@ -147,5 +163,22 @@ impl Finding {
                 let _ = self.facts.try_push((label, fact));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_is_lost_the_less_sure() {
+        let sure = |ppm| {
+            let mut confidence = Confidence { percent: 100, reasons: ArrayVec::new() };
+            confidence.lower_by_loss(ppm);
+            (confidence.percent, confidence.reasons.len())
+        };
+        assert_eq!(sure(0), (100, 0));
+        assert_eq!([1, 1_000, 10_000, 100_000].map(sure), [(95, 1), (90, 1), (80, 1), (60, 1)]);
+        assert_eq!(sure(1_000_000), (60, 1));
     }
 }

@@ -3,9 +3,14 @@
 //!
 //! [`facts`] gathers plain data; [`judge`] turns them into lines and asks nobody.
 
+mod drivers;
 pub mod facts;
+mod host;
+mod ioctl;
 pub mod judge;
 pub mod line;
+mod netlink;
+mod sysfs;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

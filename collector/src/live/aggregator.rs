@@ -1,7 +1,7 @@
 //! The aggregator's thread: merges the workers' outputs in order of time and passes findings on to
 //! the reporter, without ever waiting for it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -10,19 +10,25 @@ use std::time::Duration;
 use xdpwatch_core::aggregate::{Aggregate, Counts};
 
 use super::Told;
+use super::bell::Bell;
 use super::outbox::Outbox;
 use crate::handoff::DONE;
 use crate::merge::Merge;
 use crate::worker::Detection;
 
-/// How long it sleeps when there was nothing to do.
-const PAUSE: Duration = Duration::from_millis(2);
+/// How long it sleeps while outputs wait for a worker's promise.
+const SHORT_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long it sleeps at most when nothing waits; workers wake it.
+const LONG_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the aggregator lets others see while it runs.
 #[derive(Debug, Default)]
 pub struct Shown {
     /// Findings that the reporter had no place for.
     pub lost: AtomicU64,
+    /// Share of the needed frames that was lost lately, millionths: told to it.
+    pub loss_ppm: AtomicU32,
     counts: Mutex<Counts>,
 }
 
@@ -42,6 +48,7 @@ pub fn run(
     vantage: usize,
     outboxes: &[Arc<Outbox>],
     detection: &Detection,
+    bells: &[Bell],
     tell: &SyncSender<Told>,
     shown: &Shown,
 ) {
@@ -65,6 +72,7 @@ pub fn run(
             merge.advance(lane, promise_ns);
             promised_ns = promised_ns.min(promise_ns);
         }
+        aggregate.set_loss(shown.loss_ppm.load(Ordering::Relaxed));
         merge.drain(&mut |output| {
             reached_ns = reached_ns.max(output.at_ns);
             aggregate.handle(output, &mut pass_on);
@@ -80,8 +88,12 @@ pub fn run(
         if done {
             return;
         }
+        if !merge.is_empty() {
+            // Something waits for a promise, and a worker that sleeps makes none.
+            bells.iter().for_each(Bell::ring);
+        }
         if idle {
-            thread::sleep(PAUSE);
+            thread::park_timeout(if merge.is_empty() { LONG_PAUSE } else { SHORT_PAUSE });
         }
     }
 }

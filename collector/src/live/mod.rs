@@ -2,8 +2,13 @@
 //! in the main thread, the reporter, the statistics and the end.
 
 mod aggregator;
+mod bell;
 mod lane;
+mod latency;
+mod loss;
 mod outbox;
+mod placement;
+mod plan;
 mod vantage;
 mod writer;
 
@@ -12,14 +17,20 @@ use std::sync::atomic::AtomicI64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use xdpwatch_core::finding::Finding;
+use tracing::warn;
+use xdpwatch_core::finding::{Finding, State};
 
 use crate::args::Args;
+use crate::capture::clock::Clock;
+use crate::capture::sys;
 use crate::report::{Context, Occasion, Origin, Reporter};
 use crate::stats::FindingStats;
 use crate::stop::Requests;
 use crate::worker::Detection;
 
+use latency::Latencies;
+use placement::Placement;
+use plan::Plan;
 use vantage::Vantage;
 
 /// Findings that may wait for the reporter.
@@ -54,8 +65,10 @@ pub fn run(
     let mut desk = Desk::new(reporter, sensor, args);
     let mut vantages = Vec::new();
     // Every refusal comes before the first change, whichever interface it concerns.
-    let plans = args.iface.iter().map(|name| vantage::plan(name, args));
-    for plan in plans.collect::<anyhow::Result<Vec<_>>>()? {
+    let plans = args.iface.iter().map(|name| plan::plan(name, args));
+    let mut plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
+    place(&mut plans, args);
+    for plan in plans {
         let tell: SyncSender<Told> = tell.clone();
         vantages.push(Vantage::start(plan, vantages.len(), args, detection, tell, left.clone())?);
     }
@@ -80,8 +93,21 @@ pub fn run(
     for vantage in &mut vantages {
         vantage.join();
     }
-    desk.close(&vantages)?;
+    desk.close(&mut vantages)?;
     ended.map(|()| desk.findings())
+}
+
+/// Chooses every worker's processor, and keeps this thread and those that it starts off them.
+fn place(plans: &mut [Plan], args: &Args) {
+    let chosen = args.live.cpus.as_ref().map(|list| list.0.clone());
+    let mut placement = Placement::new(sys::allowed_cpus(), chosen);
+    plans.iter_mut().for_each(|plan| plan.place(&mut placement));
+    let housekeeping = placement.housekeeping();
+    if !housekeeping.is_empty()
+        && let Err(error) = sys::run_on(&housekeeping)
+    {
+        warn!("housekeeping can't be kept on processors {housekeeping:?}: {error}");
+    }
 }
 
 /// The reporter and what it needs to know.
@@ -89,6 +115,9 @@ struct Desk<'a> {
     reporter: &'a mut dyn Reporter,
     contexts: Vec<Context>,
     counts: Vec<FindingStats>,
+    latencies: Vec<Latencies>,
+    began: Instant,
+    losses_read: Instant,
     drift_ns: i64,
     drift_read: Instant,
     interval: Option<Duration>,
@@ -105,6 +134,9 @@ impl<'a> Desk<'a> {
             reporter,
             contexts: args.iface.iter().map(context).collect(),
             counts: vec![FindingStats::default(); args.iface.len()],
+            latencies: vec![Latencies::default(); args.iface.len()],
+            began: Instant::now(),
+            losses_read: Instant::now(),
             drift_ns: 0,
             drift_read: Instant::now(),
             interval: args.stats_interval,
@@ -120,9 +152,13 @@ impl<'a> Desk<'a> {
         requests: &Requests,
     ) -> anyhow::Result<()> {
         match told.recv_timeout(LOOK) {
-            Ok((vantage, finding)) => self.report(vantage, &finding)?,
+            Ok((number, finding)) => self.report(number, &finding, vantages[number].clock())?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+        }
+        if self.losses_read.elapsed() >= loss::SAMPLE_INTERVAL {
+            self.losses_read = Instant::now();
+            self.watch_losses(vantages, false)?;
         }
         if self.drift_read.elapsed() >= DRIFT_INTERVAL {
             self.drift_read = Instant::now();
@@ -139,9 +175,18 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    fn report(&mut self, vantage: usize, finding: &Finding) -> anyhow::Result<()> {
-        self.counts[vantage].count(finding);
-        Ok(self.reporter.finding(&self.contexts[vantage], finding, self.drift_ns)?)
+    fn report(&mut self, number: usize, finding: &Finding, clock: Clock) -> anyhow::Result<()> {
+        self.counts[number].count(finding);
+        self.reporter.finding(&self.contexts[number], finding, self.drift_ns)?;
+        if finding.state == State::Firing {
+            self.latencies[number].record(clock.now_ns().saturating_sub(finding.at_ns));
+        }
+        Ok(())
+    }
+
+    fn watch_losses(&self, vantages: &mut [Vantage], is_end: bool) -> anyhow::Result<()> {
+        let now = self.began.elapsed();
+        vantages.iter_mut().try_for_each(|vantage| vantage.watch_losses(now, is_end))
     }
 
     /// Reports what is still coming until every aggregator has ended.
@@ -149,7 +194,7 @@ impl<'a> Desk<'a> {
         loop {
             let ended = vantages.iter().all(Vantage::is_ended);
             match told.recv_timeout(LOOK) {
-                Ok((vantage, finding)) => self.report(vantage, &finding)?,
+                Ok((number, finding)) => self.report(number, &finding, vantages[number].clock())?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) if ended => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -157,7 +202,8 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn close(&mut self, vantages: &[Vantage]) -> anyhow::Result<()> {
+    fn close(&mut self, vantages: &mut [Vantage]) -> anyhow::Result<()> {
+        self.watch_losses(vantages, true)?;
         self.statistics(vantages, Occasion::End)
     }
 
@@ -165,6 +211,7 @@ impl<'a> Desk<'a> {
         for (index, vantage) in vantages.iter().enumerate() {
             let mut stats = vantage.stats(occasion == Occasion::End)?;
             stats.findings = self.counts[index];
+            stats.latency = Some(self.latencies[index].summary());
             stats.at_ns = stats.at_ns.saturating_add_signed(self.drift_ns);
             self.reporter.statistics(&self.contexts[index], &stats, occasion)?;
         }

@@ -2,48 +2,35 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tracing::{info, warn};
+use xdpwatch_prog::maps::HEADERS_BYTES;
 
+use super::bell::Bell;
 use super::lane::{Lane, Shared, Shown};
+use super::loss::{Losses, Sample};
 use super::outbox::Outbox;
+use super::plan::{Plan, settings};
 use super::writer::Writer;
 use super::{Told, aggregator};
-use crate::args::{Args, Mode, Owner, Select};
+use crate::args::{Args, Mode, Owner};
 use crate::capture::afxdp::{Queue, QueueConfig};
 use crate::capture::clock::Clock;
 use crate::capture::source::Source;
 use crate::capture::sys::{self, Promiscuous};
 use crate::capture::tap::Tap;
 use crate::handoff;
+use crate::health::Lost;
 use crate::run::complain;
 use crate::skips::Skips;
 use crate::stats::{Live, Stats};
 use crate::worker::{Detection, Worker};
 use crate::xdp::interface::{Interface, mapped};
-use crate::xdp::program::{Attachment, Program, ProgramCounters, Settings, check_queues};
-use crate::xdp::safety::{self, Intent};
-
-/// An interface that was looked at and found fit; nothing is changed yet.
-#[derive(Debug)]
-pub struct Plan {
-    interface: Interface,
-}
-
-/// Looks at an interface and refuses what must be refused.
-///
-/// # Errors
-/// Why it can't, or must not, be captured on.
-pub fn plan(name: &str, args: &Args) -> anyhow::Result<Plan> {
-    let interface = Interface::look_up(name)?;
-    let intent = Intent::of(args.live.mode, args.live.encap, args.live.consume);
-    safety::check(&interface, intent)?;
-    check_queues(name, interface.queues)?;
-    Ok(Plan { interface })
-}
+use crate::xdp::program::{Attachment, Program, ProgramCounters};
 
 /// An interface under watch.
 pub struct Vantage {
@@ -57,6 +44,14 @@ pub struct Vantage {
     clock: Clock,
     shown: Vec<Arc<Mutex<Shown>>>,
     outboxes: Vec<Arc<Outbox>>,
+    bells: Arc<[Bell]>,
+    /// A processor for each worker, where it is known.
+    cpus: Vec<usize>,
+    losses: Losses,
+    /// Frames that a worker's ring holds; in tap mode heads and headers, at least 64 bytes each.
+    ring_size: u64,
+    /// The aggregator's thread, once it runs.
+    aggregator_thread: Arc<OnceLock<Thread>>,
     aggregator: Arc<aggregator::Shown>,
     /// How frames come in, in words.
     receives: String,
@@ -77,14 +72,23 @@ impl Vantage {
         tell: SyncSender<Told>,
         left: Option<Arc<AtomicI64>>,
     ) -> anyhow::Result<Self> {
-        let Plan { interface } = plan;
+        let Plan { interface, workers, cpus } = plan;
         let name = interface.name.clone();
         let mut program = Program::load(&settings(args, detection))
             .with_context(|| format!("interface {name}"))?;
         let addresses = interface.addresses.iter().map(|address| mapped(*address));
         program.set_local_addresses(addresses)?;
         let writer = args.write.as_ref().map(|path| Writer::create(path, &name)).transpose()?;
+        let bells = (0..workers).map(|_| Bell::new()).collect::<Result<_, _>>();
         let mut vantage = Self {
+            bells: bells.context("making the workers' bells; raise `ulimit -n`")?,
+            cpus,
+            losses: Losses::default(),
+            ring_size: match args.live.mode {
+                Mode::Afxdp => args.live.ring_size.into(),
+                Mode::Tap => u64::from(HEADERS_BYTES) / 64,
+            },
+            aggregator_thread: Arc::default(),
             lost_before: interface.lost(),
             counters: program.take_counters()?,
             program,
@@ -125,6 +129,7 @@ impl Vantage {
             interface: self.interface.name.clone(),
             ring_size: args.live.ring_size,
             mtu: self.interface.mtu,
+            busy_poll_us: args.live.busy_poll,
         };
         let mut queues = Vec::new();
         let mut zero_copy = 0;
@@ -165,23 +170,25 @@ impl Vantage {
             left,
             headers: self.writer.as_ref().map(Writer::headers),
             clock: self.clock,
+            bells: Arc::clone(&self.bells),
+            aggregator: Arc::clone(&self.aggregator_thread),
         };
         let by_hash = args.live.owner == Owner::Hash;
         let seats = handoff::seats(workers, by_hash, detection.seeds[0]);
         let mut lanes = Vec::new();
-        for (source, seat) in sources.into_iter().zip(seats) {
+        for (number, (source, seat)) in sources.into_iter().zip(seats).enumerate() {
             let (outbox, shown) = (Arc::new(Outbox::new()), Arc::default());
             self.outboxes.push(Arc::clone(&outbox));
             self.shown.push(Arc::clone(&shown));
             let worker = Worker::new(detection, workers);
             worker.use_huge_pages();
-            lanes.push(Lane { source, seat, worker, outbox, shown, shared: shared.clone() });
+            let shared = shared.clone();
+            lanes.push(Lane { number, source, seat, worker, outbox, shown, shared });
         }
-        let cpus = args.live.cpus.as_ref().map_or_else(sys::allowed_cpus, |list| list.0.clone());
         for (number, lane) in lanes.into_iter().enumerate() {
-            let cpu = (!cpus.is_empty()).then(|| cpus[number % cpus.len()]);
+            let cpu = self.cpus.get(number).copied();
             let run = move || {
-                if let Some(Err(error)) = cpu.map(sys::pin_to) {
+                if let Some(Err(error)) = cpu.map(|cpu| sys::run_on(&[cpu])) {
                     warn!(
                         "worker {number} can't be pinned: {error}; it runs anywhere (see --cpus)"
                     );
@@ -202,10 +209,13 @@ impl Vantage {
     ) -> anyhow::Result<()> {
         let outboxes = self.outboxes.clone();
         let shown = Arc::clone(&self.aggregator);
-        let detection = detection.clone();
-        let run = move || aggregator::run(number, &outboxes, &detection, &tell, &shown);
+        let (bells, detection) = (Arc::clone(&self.bells), detection.clone());
+        let run = move || aggregator::run(number, &outboxes, &detection, &bells, &tell, &shown);
         let thread = thread::Builder::new().name("aggregator".to_owned()).spawn(run);
-        self.threads.push(thread.context("starting the aggregator's thread")?);
+        let thread = thread.context("starting the aggregator's thread")?;
+        // Set once: there is one aggregator.
+        let _ = self.aggregator_thread.set(thread.thread().clone());
+        self.threads.push(thread);
         Ok(())
     }
 
@@ -266,6 +276,26 @@ impl Vantage {
         self.clock
     }
 
+    /// Counts losses into the window, and tells the aggregator; `now` is since the start.
+    ///
+    /// # Errors
+    /// The counters can't be read.
+    pub fn watch_losses(&mut self, now: Duration, is_end: bool) -> anyhow::Result<()> {
+        let stats = self.stats(is_end)?;
+        let live = stats.live.unwrap_or_default();
+        let lost = Lost::of(&live, &stats.detector);
+        let wanted = live.selected + live.not_handed_over;
+        self.losses.sample(now, Sample { seen: live.seen, wanted, lost });
+        let ppm = u32::try_from(self.losses.window().evidence_ppm).unwrap_or(u32::MAX);
+        self.aggregator.loss_ppm.store(ppm, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Frames that the rings hold at most.
+    fn in_rings_max(&self) -> u64 {
+        self.shown.len() as u64 * self.ring_size
+    }
+
     /// Everything counted so far. At the end, when no frame is on its way any more, selected frames
     /// that reached neither a ring nor one of its loss counters are redirect errors.
     ///
@@ -279,6 +309,7 @@ impl Vantage {
         for shown in self.shown() {
             live.received += shown.received;
             live.bad_heads += shown.bad_heads;
+            live.beyond_count += shown.beyond_count;
             live.handoff_lost += shown.handoff_lost;
             live.late += shown.late;
             live.rx_ring_full += shown.losses.ring_full;
@@ -287,16 +318,16 @@ impl Vantage {
             skips.add(&shown.skips);
             stats.detector.add(&shown.detector);
         }
-        if is_end {
-            let found = live.received + live.rx_ring_full + live.rx_dropped;
-            live.redirect_errors = live.selected.saturating_sub(found);
-        }
+        let found = live.received + live.rx_ring_full + live.rx_dropped;
+        let on_the_way = if is_end { 0 } else { self.in_rings_max() };
+        live.redirect_errors = live.selected.saturating_sub(found + on_the_way);
         live.nic_lost = self.interface.lost().saturating_sub(self.lost_before);
         live.aggregator_lost = self.outboxes.iter().map(|outbox| outbox.lost()).sum();
         live.reporter_lost = self.aggregator.lost.load(Ordering::Relaxed);
         stats.aggregate = self.aggregator.counts();
         live.writer_lost = self.writer.as_ref().map_or(0, |writer| writer.headers().lost());
         stats.skipped = skips.counts();
+        stats.loss = Some(self.losses.window());
         stats.live = Some(live);
         Ok(stats)
     }
@@ -305,20 +336,5 @@ impl Vantage {
         self.shown
             .iter()
             .map(|shown| shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
-    }
-}
-
-fn settings(args: &Args, detection: &Detection) -> Settings {
-    let live = &args.live;
-    let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    Settings {
-        select_all: live.select == Select::All,
-        pass_other: live.pass_other,
-        tap: live.mode == Mode::Tap,
-        encap: live.encap,
-        syn_window_ns: ns(live.syn_window),
-        fin_window_ns: ns(live.fin_window),
-        filter_seed: detection.seeds[1],
-        filter_slots: live.filter_slots,
     }
 }

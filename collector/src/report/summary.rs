@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::time::rfc3339;
 use super::{Context, Occasion};
+use crate::health::LossWindow;
 use crate::stats::{FileStats, Live, Stats};
 
 /// The block for one vantage point.
@@ -29,6 +30,18 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
         line("selected", format!("{}, of which {} received", live.selected, live.received));
         line("dropped", format!("{} not needed, {} passed on", live.dropped, live.passed));
         line("lost", lost(live));
+    }
+    if let Some(loss) = stats.loss.filter(|loss| loss.lost.total() > 0) {
+        line("lost lately", lost_lately(&loss));
+    }
+    if let Some(latency) = stats.latency.filter(|latency| latency.alerts > 0) {
+        line(
+            "alerts after",
+            format!(
+                "{} us (half of them), {} us (99 of 100), {} us (the slowest)",
+                latency.p50_us, latency.p99_us, latency.max_us
+            ),
+        );
     }
     let skipped = nonzero(stats.skipped.iter().copied());
     if !skipped.is_empty() {
@@ -107,6 +120,7 @@ fn lost(live: &Live) -> String {
     or_none(nonzero(
         [
             ("NIC", live.nic_lost),
+            ("not handed over by XDP", live.not_handed_over),
             ("AF_XDP ring full", live.rx_ring_full),
             ("AF_XDP no buffer", live.rx_dropped),
             ("redirect", live.redirect_errors),
@@ -118,6 +132,19 @@ fn lost(live: &Live) -> String {
         ]
         .into_iter(),
     ))
+}
+
+/// What was lost in the last seconds, in thousandths of what came and of what was needed.
+fn lost_lately(loss: &LossWindow) -> String {
+    let mut places = Vec::new();
+    loss.lost.each(|name, count| places.push((name, count)));
+    format!(
+        "{} in {} s: {:.1} per thousand of all frames, {:.1} per thousand of those needed",
+        nonzero(places.into_iter()),
+        loss.window_ms / 1000,
+        loss.rate_ppm as f64 / 1000.0,
+        loss.evidence_ppm as f64 / 1000.0
+    )
 }
 
 fn nonzero(counts: impl Iterator<Item = (&'static str, u64)>) -> String {

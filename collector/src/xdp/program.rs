@@ -25,7 +25,7 @@ use crate::stats::Live;
 static OBJECT: &[u8] = include_bytes_aligned!("../../bpf/xdpwatch.bpf.o");
 
 /// Frames of a larger MTU come in several buffers in driver mode.
-const SINGLE_BUFFER_MTU_MAX: u32 = 3400;
+pub const SINGLE_BUFFER_MTU_MAX: u32 = 3400;
 
 /// How long a program that is just being detached elsewhere is waited for.
 const BUSY_PATIENCE: Duration = Duration::from_millis(500);
@@ -211,10 +211,13 @@ impl ProgramCounters {
         let mut outcomes = Vec::new();
         for outcome in Outcome::all() {
             let (ended, passed) = (sum(outcome.index(false)), sum(outcome.index(true)));
-            if outcome == Outcome::Selected {
+            if is_taken(outcome) {
                 // A tap's selected frames pass too; they are counted once, as selected.
                 live.selected += ended + passed;
             } else {
+                if is_wanted(outcome) {
+                    live.not_handed_over += ended + passed;
+                }
                 live.dropped += ended;
                 live.passed += passed;
             }
@@ -227,6 +230,16 @@ impl ProgramCounters {
         outcomes.push(("in_transition", sum(extra::IN_TRANSITION)));
         Ok(outcomes)
     }
+}
+
+/// Whether the frame went to user space, with a head or without one.
+fn is_taken(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Selected | Outcome::NoHeadroom)
+}
+
+/// Whether the frame should have gone to user space and could not.
+fn is_wanted(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::NoSocket | Outcome::NotCut | Outcome::RingFull)
 }
 
 /// The program's number for an encapsulation.
