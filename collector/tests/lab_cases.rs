@@ -13,6 +13,9 @@ use xdpwatch::report::time::rfc3339;
 use xdpwatch_tools::lab::case::{CASES, Pace};
 use xdpwatch_tools::lab::network::Network;
 
+/// Something that must hold of an alert.
+type Holds = fn(&Value) -> bool;
+
 /// What a case must make the sensor say.
 struct Expected {
     case: &'static str,
@@ -21,10 +24,10 @@ struct Expected {
     /// Rules that may fire before the cure because what they say is true then, too.
     also_true: &'static [&'static str],
     /// What must hold of at least one alert of a rule.
-    says: &'static [(&'static str, fn(&Value) -> bool)],
+    says: &'static [(&'static str, Holds)],
 }
 
-const EXPECTED: [Expected; 8] = [
+const EXPECTED: [Expected; 9] = [
     Expected {
         case: "short-connections",
         rules: &["churn"],
@@ -41,6 +44,12 @@ const EXPECTED: [Expected; 8] = [
             ("tuple_reuse", |alert| alert["alert"]["category"] == "sequence"),
             ("tuple_reuse", |alert| alert["tuple_reuse"]["outcome"] == "recovered"),
         ],
+    },
+    Expected {
+        case: "client-ports",
+        rules: &["port_pressure"],
+        also_true: &[],
+        says: &[("port_pressure", |alert| alert["alert"]["severity"] == 1)],
     },
     Expected {
         case: "mixed-clocks",
@@ -80,13 +89,13 @@ const EXPECTED: [Expected; 8] = [
     Expected { case: "quiet", rules: &[], also_true: &[], says: &[] },
 ];
 
-/// Plays a case under a sensor and holds what that says against the table.
+/// Plays a case under a sensor and holds what that says against the table. The alerts.
 #[track_caller]
-fn check(name: &str) {
+fn check(name: &str) -> Vec<Value> {
     let case = CASES.iter().find(|case| case.name == name).expect("a case of the lab");
     let expected = EXPECTED.iter().find(|expected| expected.case == name).expect("a row");
     if !can_run(name) {
-        return;
+        return Vec::new();
     }
     let long = std::env::var_os("XDPWATCH_LONG").is_some();
     let prefix = format!("xwc{}-{}", std::process::id(), &name[..2]);
@@ -97,6 +106,7 @@ fn check(name: &str) {
     played.did.iter().for_each(|sentence| println!("{sentence}"));
     let alerts: Vec<Value> = sensor.stop().into_iter().map(|event| event.json).collect();
     hold(expected, &alerts, &rfc3339(played.cured_ns));
+    alerts
 }
 
 /// Times as events write them are in the order of their text.
@@ -160,7 +170,14 @@ fn short_connections() {
 
 #[test]
 fn port_pressure() {
-    check("port-pressure");
+    let alerts = check("port-pressure");
+    let first = |rule| alerts.iter().position(|alert| alert["alert"]["signature"] == rule);
+    assert!(first("port_pressure") <= first("tuple_reuse"), "it was not said before");
+}
+
+#[test]
+fn client_ports() {
+    check("client-ports");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! applied, and it runs well. What the kernels, the sockets and HAProxy did is required here, so that
 //! a case is known to play what it claims whatever a sensor says of it.
 
+mod client_ports;
 mod fin_unacknowledged;
 mod half_closed;
 mod listener_gap;
@@ -61,9 +62,10 @@ impl Played {
 }
 
 /// All of them.
-pub const CASES: [Case; 8] = [
+pub const CASES: [Case; 9] = [
     short_connections::CASE,
     port_pressure::CASE,
+    client_ports::CASE,
     mixed_clocks::CASE,
     half_closed::CASE,
     reload::CASE,
