@@ -129,9 +129,11 @@ impl Queue {
             .frame_size(
                 FrameSize::new(frame_size).map_err(|error| invalid("choosing sizes")(&error))?,
             )
-            // As many places as frames: the kernel runs out of receive ring before it runs out of
-            // buffers, so a loss has one name.
-            .fill_queue_size(size(frames)?)
+            // Twice as many frames as receive places: the kernel runs out of receive ring before it
+            // runs out of buffers, so a loss has one name. Twice as many places as frames: the
+            // kernel hands frames over before it frees their places (xsk_flush()), so with fewer
+            // there would at times be no place to give one back to.
+            .fill_queue_size(size(frames * 2)?)
             .comp_queue_size(size(UNUSED_RING)?)
             .build()
             .map_err(|error| invalid("choosing sizes")(&error))?;
@@ -201,7 +203,7 @@ impl Source for Queue {
         }
         // SAFETY: every descriptor is this umem's, is given back once, and is not read any more.
         let given = unsafe { self.fill.produce(descs) };
-        debug_assert_eq!(given, received, "the fill ring has a place for every frame");
+        debug_assert_eq!(given, received, "the fill ring has places for every frame");
         if received == 0 && self.is_busy_polled {
             sys::poll_driver(self.fd());
         }

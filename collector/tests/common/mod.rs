@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
 #[cfg(feature = "xdp")]
+pub mod lab;
+#[cfg(feature = "xdp")]
 pub mod net;
 
 use std::path::{Path, PathBuf};
