@@ -14,6 +14,7 @@ use crate::detect::{Detectors, Limits, Seen, World};
 use crate::finding::{Fact, Finding, State};
 use crate::host::linux::TIME_WAIT_US;
 use crate::legs::{Leg, Legs};
+use crate::services::Services;
 use crate::watch::{Kind, Output};
 
 /// Hosts whose hold time is remembered at most.
@@ -22,11 +23,19 @@ const HOSTS: usize = 1 << 14;
 /// Findings that one output or moment brings, without growing.
 const SAID: usize = 1 << 10;
 
+/// What rules may know: a macro, because they are changed while this is borrowed.
+macro_rules! world {
+    ($self:ident) => {
+        World { legs: &$self.legs, collisions: &$self.collisions, services: &$self.services }
+    };
+}
+
 /// The one aggregator behind all workers.
 #[derive(Debug)]
 pub struct Aggregate {
     legs: Legs,
     collisions: Collisions,
+    services: Services,
     detectors: Detectors,
     /// Per address, the longest hold seen past the model's time, microseconds.
     held_us: HashMap<[u8; 16], u64, RandomState>,
@@ -66,6 +75,7 @@ impl Aggregate {
         Self {
             legs: Legs::new(seeds),
             collisions: Collisions::new(state.clone()),
+            services: Services::new(state.clone()),
             detectors: Detectors::new(limits, seeds),
             held_us: HashMap::with_capacity_and_hasher(2 * HOSTS, state),
             counts: Counts::default(),
@@ -80,8 +90,9 @@ impl Aggregate {
         match output.kind {
             Kind::Step(step) => {
                 self.legs.see(&step, &output.tuple, at_us);
+                self.services.see(&step, &output.tuple, at_us);
                 let seen = Seen { at_us, tuple: &output.tuple, step: &step };
-                let world = World { legs: &self.legs, collisions: &self.collisions };
+                let world = world!(self);
                 self.detectors.step(&seen, &world, &mut self.said);
                 self.speak(emit);
             }
@@ -99,14 +110,14 @@ impl Aggregate {
 
     /// No output before `now_ns` is to come: what was due before that is emitted.
     pub fn pass_time(&mut self, now_ns: u64, emit: &mut dyn FnMut(Finding)) {
-        let world = World { legs: &self.legs, collisions: &self.collisions };
+        let world = world!(self);
         self.detectors.pass_time((now_ns / 1000).saturating_sub(1), &world, &mut self.said);
         self.speak(emit);
     }
 
     /// End of input at `end_ns`: alerts that stand are resolved.
     pub fn finish(&mut self, end_ns: u64, emit: &mut dyn FnMut(Finding)) {
-        let world = World { legs: &self.legs, collisions: &self.collisions };
+        let world = world!(self);
         self.detectors.finish(end_ns / 1000, &world, &mut self.said);
         self.speak(emit);
     }
@@ -131,7 +142,7 @@ impl Aggregate {
     }
 
     fn report(&mut self, finding: Finding, emit: &mut dyn FnMut(Finding)) {
-        let world = World { legs: &self.legs, collisions: &self.collisions };
+        let world = world!(self);
         self.detectors.finding(&finding, &world);
         emit(finding);
     }

@@ -32,4 +32,6 @@ pub mod subject;
 
 pub mod aggregate;
 pub mod collisions;
+pub mod histogram;
 pub mod legs;
+pub mod services;

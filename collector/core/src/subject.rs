@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 
 use crate::contest::Contest;
 use crate::detect::Seen;
-use crate::finding::{About, Confidence, Endpoint, Facts, Finding, NO_END, Rule, State};
+use crate::finding::{About, Confidence, Endpoint, Fact, Facts, Finding, NO_END, Rule, State};
 use crate::legs::Leg;
 use crate::tuple::{Side, Tuple, vlans};
 
@@ -106,6 +106,13 @@ impl Subject {
     #[must_use]
     pub fn dst(&self) -> Endpoint {
         self.tuple.end(self.client.peer())
+    }
+
+    /// Address and port of the service, as facts: an event about no connection has no such keys.
+    #[must_use]
+    pub fn service_facts(&self) -> [(&'static str, Fact); 2] {
+        let Endpoint { addr, port } = self.dst();
+        [("service.ip", Fact::Address(addr)), ("service.port", Fact::count(port))]
     }
 
     /// The connection by its ends.
