@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use ahash::RandomState;
 use hashbrown::HashMap;
 
+use crate::census::{Census, Snapshot};
 use crate::collisions::Collisions;
 use crate::detect::{Detectors, Limits, Seen, World};
 use crate::finding::{Fact, Finding, State};
@@ -36,6 +37,7 @@ pub struct Aggregate {
     legs: Legs,
     collisions: Collisions,
     services: Services,
+    census: Census,
     detectors: Detectors,
     /// Per address, the longest hold seen past the model's time, microseconds.
     held_us: HashMap<[u8; 16], u64, RandomState>,
@@ -55,6 +57,8 @@ pub struct Counts {
     pub standing_full: u64,
     /// Cases that rules could not follow because all places were taken.
     pub rules_full: u64,
+    /// Steps that the census could not count because all places were taken.
+    pub census_full: u64,
 }
 
 impl Counts {
@@ -64,6 +68,7 @@ impl Counts {
         f("standing_full", self.standing_full);
         f("hosts_full", self.hosts_full);
         f("rules_full", self.rules_full);
+        f("census_full", self.census_full);
     }
 }
 
@@ -76,6 +81,7 @@ impl Aggregate {
             legs: Legs::new(seeds),
             collisions: Collisions::new(state.clone()),
             services: Services::new(state.clone()),
+            census: Census::new(state.clone()),
             detectors: Detectors::new(limits, seeds),
             held_us: HashMap::with_capacity_and_hasher(2 * HOSTS, state),
             counts: Counts::default(),
@@ -91,6 +97,7 @@ impl Aggregate {
             Kind::Step(step) => {
                 self.legs.see(&step, &output.tuple, at_us);
                 self.services.see(&step, &output.tuple, at_us);
+                self.census.see(&step, &output.tuple, at_us);
                 let seen = Seen { at_us, tuple: &output.tuple, step: &step };
                 let world = world!(self);
                 self.detectors.step(&seen, &world, &mut self.said);
@@ -127,7 +134,13 @@ impl Aggregate {
     pub fn counts(&self) -> Counts {
         let mut rules_full = 0;
         self.detectors.each_overflow(|_, count| rules_full += count);
-        Counts { rules_full, ..self.counts }
+        Counts { rules_full, census_full: self.census.overflow(), ..self.counts }
+    }
+
+    /// The largest services and sources at `now_ns`, by the states of their connections.
+    #[must_use]
+    pub fn census(&self, now_ns: u64) -> Snapshot {
+        self.census.snapshot(now_ns / 1000)
     }
 
     /// Emits what the rules said, in order of time.

@@ -31,7 +31,10 @@ pub mod finding;
 pub mod subject;
 
 pub mod aggregate;
+pub mod census;
 pub mod collisions;
 pub mod histogram;
 pub mod legs;
 pub mod services;
+pub mod shares;
+pub mod wheel;

@@ -11,6 +11,7 @@ use crate::contest::Contest;
 use crate::detect::Seen;
 use crate::finding::{About, Confidence, Endpoint, Fact, Facts, Finding, NO_END, Rule, State};
 use crate::legs::Leg;
+use crate::services::Service;
 use crate::tuple::{Side, Tuple, vlans};
 
 /// Salt of alert ids, apart from flow ids; the rule's number is added to it.
@@ -113,6 +114,12 @@ impl Subject {
     pub fn service_facts(&self) -> [(&'static str, Fact); 2] {
         let Endpoint { addr, port } = self.dst();
         [("service.ip", Fact::Address(addr)), ("service.port", Fact::count(port))]
+    }
+
+    /// The service, as rules key it.
+    #[must_use]
+    pub fn service_key(&self) -> Service {
+        Service { end: self.dst(), realm: self.tuple.realm }
     }
 
     /// The connection by its ends.

@@ -371,7 +371,9 @@ fn push_step(out: &mut Vec<Output>, seen: &Seen, step: Step) {
 fn push_opened(out: &mut Vec<Output>, seen: &Seen, flow: &Flow, previous: Option<&Flow>) {
     let previous_us = previous.map(|old| seen.now_us.saturating_sub(old.changed_us));
     let last_us = previous.map_or(seen.now_us, |old| old.last_us);
-    push_step(out, seen, Step::of(seen, What::Opened { previous_us }, None, last_us, flow));
+    let mut step = Step::of(seen, What::Opened { previous_us }, None, last_us, flow);
+    step.freed = previous.map_or([None; 2], Flow::time_waits);
+    push_step(out, seen, step);
 }
 
 /// A segment of a known connection, if it made a step: a state left, or a FIN repeated.

@@ -13,6 +13,7 @@ use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
 use crate::services::Service;
+use crate::shares::Shares;
 use crate::step::What;
 use crate::subject::Subject;
 use crate::timed::{Due, Timed};
@@ -26,9 +27,6 @@ const SERVICES: usize = 1 << 12;
 
 /// One that stands is given up after this: the flow table forgets it too.
 const FORGOTTEN_US: u64 = 5 * 24 * 3600 * SECOND_US;
-
-/// Fewer than one in so many closes may be FINs that the mirror lost, so they are no worse than 3.
-const LEAST_SHARE: u64 = 100;
 
 /// A connection with one direction closed.
 #[derive(Clone, Debug)]
@@ -50,23 +48,15 @@ impl Due for Half {
     }
 }
 
-/// A service's closes, by periods as long as the limit: this one and the one before.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    /// Connections that are over the limit now.
-    over: u32,
-    period: u64,
-    closes: [u32; 2],
-    fell_due: [u32; 2],
-}
-
 /// The rule.
 #[derive(Debug)]
 pub struct HalfClosed {
     limit_us: u64,
     many: u32,
     halves: Timed<Tuple, Half>,
-    services: HashMap<Service, Tally, RandomState>,
+    /// Connections over the limit now, by service.
+    over: HashMap<Service, u32, RandomState>,
+    closes: Shares,
     overflow: u64,
 }
 
@@ -79,11 +69,13 @@ impl Detector for HalfClosed {
 
     fn new(limits: &Limits, seeds: [u64; 4]) -> Self {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
+        let limit_us = limits.half_closed_us;
         Self {
-            limit_us: limits.half_closed_us.max(1),
+            limit_us,
             many: limits.half_closed_many,
             halves: Timed::new(HALVES, state.clone()),
-            services: HashMap::with_capacity_and_hasher(2 * SERVICES, state),
+            over: HashMap::with_capacity_and_hasher(2 * SERVICES, state.clone()),
+            closes: Shares::new(limit_us, state),
             overflow: 0,
         }
     }
@@ -102,9 +94,8 @@ impl Detector for HalfClosed {
         let state = step.flow.state;
         if step.before.is_some_and(|before| before < flow::State::FinWait1)
             && (flow::State::FinWait1..flow::State::Reset).contains(&state)
-            && let Some(tally) = self.tally(Service::of(step, tuple), at_us)
         {
-            tally.closes[0] += 1;
+            self.closes.one(Service::of(step, tuple), at_us);
         }
         if state == flow::State::FinWait2 {
             self.begin(seen);
@@ -135,7 +126,7 @@ impl Detector for HalfClosed {
     }
 
     fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow + self.closes.overflow()
     }
 }
 
@@ -161,43 +152,24 @@ impl HalfClosed {
 
     /// Many of one service are worse, if they are more than what a mirror may lose of the closes.
     fn severity(&mut self, service: Service, at_us: u64) -> u8 {
-        let many = self.many;
-        let Some(tally) = self.tally(service, at_us) else { return 3 };
-        tally.over += 1;
-        tally.fell_due[0] += 1;
-        let sum = |counts: [u32; 2]| u64::from(counts[0]) + u64::from(counts[1]);
-        let enough = sum(tally.fell_due) * LEAST_SHARE >= sum(tally.closes);
-        if tally.over >= many && enough { 2 } else { 3 }
-    }
-
-    /// The service's counts, brought to the period of `at_us`; `None` if all places are taken.
-    fn tally(&mut self, service: Service, at_us: u64) -> Option<&mut Tally> {
-        let period = at_us / self.limit_us;
-        if self.services.len() >= SERVICES && !self.services.contains_key(&service) {
-            self.services.retain(|_, tally| tally.over > 0 || tally.period + 1 >= period);
-            if self.services.len() >= SERVICES {
-                self.overflow += 1;
-                return None;
-            }
+        let too_large = self.closes.troubled(service, at_us);
+        if self.over.len() >= SERVICES && !self.over.contains_key(&service) {
+            self.overflow += 1;
+            return 3;
         }
-        let tally = self.services.entry(service).or_default();
-        match period.saturating_sub(tally.period) {
-            0 => {}
-            1 => {
-                tally.closes = [0, tally.closes[0]];
-                tally.fell_due = [0, tally.fell_due[0]];
-            }
-            _ => (tally.closes, tally.fell_due) = ([0; 2], [0; 2]),
-        }
-        tally.period = tally.period.max(period);
-        Some(tally)
+        let over = self.over.entry(service).or_insert(0);
+        *over += 1;
+        if too_large && *over >= self.many { 2 } else { 3 }
     }
 
     /// The end of an alert, if one stands.
     fn resolve(&mut self, half: &Half, outcome: &'static str, at_us: u64) -> Option<Finding> {
         half.fired?;
-        if let Some(tally) = self.services.get_mut(&half.service) {
-            tally.over = tally.over.saturating_sub(1);
+        if let Some(over) = self.over.get_mut(&half.service) {
+            *over -= 1;
+            if *over == 0 {
+                self.over.remove(&half.service);
+            }
         }
         Some(half.finding(State::Resolved, outcome, at_us))
     }

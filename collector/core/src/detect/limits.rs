@@ -24,6 +24,17 @@ pub struct Limits {
     pub half_closed_many: u32,
     /// `fin_unacknowledged`: a FIN repeated as often is reported.
     pub fin_retransmissions: u32,
+    /// `churn`: from as many closes per second on a service is looked at. A page of fifty files over
+    /// as many connections within ten seconds is 5.
+    pub churn_per_s: u64,
+    /// `churn`: connections are short if their median life is at most this, microseconds.
+    pub churn_life_us: u64,
+    /// `churn`: a tuple comes back fast if it does so within this after it closed, microseconds. The
+    /// default is half as long again as TIME_WAIT: a client that has run out of ports takes each
+    /// as soon as it is free.
+    pub churn_reuse_us: u64,
+    /// `churn`: as many of a hundred new connections must come on such tuples.
+    pub churn_reused_percent: u64,
 }
 
 impl Default for Limits {
@@ -37,6 +48,10 @@ impl Default for Limits {
             half_closed_us: 60 * SECOND_US,
             half_closed_many: 10,
             fin_retransmissions: 3,
+            churn_per_s: 5,
+            churn_life_us: SECOND_US,
+            churn_reuse_us: 90 * SECOND_US,
+            churn_reused_percent: 25,
         }
     }
 }

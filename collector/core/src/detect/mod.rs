@@ -129,4 +129,5 @@ detectors! {
     listener_gap: ListenerGap,
     half_closed: HalfClosed,
     fin_unacknowledged: FinUnacknowledged,
+    churn: Churn,
 }
