@@ -9,11 +9,13 @@ use alloc::vec::Vec;
 use ahash::RandomState;
 use hashbrown::HashMap;
 
+use crate::census::{Census, Snapshot};
 use crate::collisions::Collisions;
 use crate::detect::{Detectors, Limits, Seen, World};
 use crate::finding::{Fact, Finding, State};
 use crate::host::linux::TIME_WAIT_US;
 use crate::legs::{Leg, Legs};
+use crate::services::Services;
 use crate::watch::{Kind, Output};
 
 /// Hosts whose hold time is remembered at most.
@@ -22,11 +24,20 @@ const HOSTS: usize = 1 << 14;
 /// Findings that one output or moment brings, without growing.
 const SAID: usize = 1 << 10;
 
+/// What rules may know: a macro, because they are changed while this is borrowed.
+macro_rules! world {
+    ($self:ident) => {
+        World { legs: &$self.legs, collisions: &$self.collisions, services: &$self.services }
+    };
+}
+
 /// The one aggregator behind all workers.
 #[derive(Debug)]
 pub struct Aggregate {
     legs: Legs,
     collisions: Collisions,
+    services: Services,
+    census: Census,
     detectors: Detectors,
     /// Per address, the longest hold seen past the model's time, microseconds.
     held_us: HashMap<[u8; 16], u64, RandomState>,
@@ -48,6 +59,8 @@ pub struct Counts {
     pub standing_full: u64,
     /// Cases that rules could not follow because all places were taken.
     pub rules_full: u64,
+    /// Steps that the census could not count because all places were taken.
+    pub census_full: u64,
 }
 
 impl Counts {
@@ -57,6 +70,7 @@ impl Counts {
         f("standing_full", self.standing_full);
         f("hosts_full", self.hosts_full);
         f("rules_full", self.rules_full);
+        f("census_full", self.census_full);
     }
 }
 
@@ -68,6 +82,8 @@ impl Aggregate {
         Self {
             legs: Legs::new(seeds),
             collisions: Collisions::new(state.clone()),
+            services: Services::new(state.clone()),
+            census: Census::new(state.clone()),
             detectors: Detectors::new(limits, seeds),
             held_us: HashMap::with_capacity_and_hasher(2 * HOSTS, state),
             counts: Counts::default(),
@@ -83,8 +99,10 @@ impl Aggregate {
         match output.kind {
             Kind::Step(step) => {
                 self.legs.see(&step, &output.tuple, at_us);
+                self.services.see(&step, &output.tuple, at_us);
+                self.census.see(&step, &output.tuple, at_us);
                 let seen = Seen { at_us, tuple: &output.tuple, step: &step };
-                let world = World { legs: &self.legs, collisions: &self.collisions };
+                let world = world!(self);
                 self.detectors.step(&seen, &world, &mut self.said);
                 self.speak(emit);
             }
@@ -102,14 +120,14 @@ impl Aggregate {
 
     /// No output before `now_ns` is to come: what was due before that is emitted.
     pub fn pass_time(&mut self, now_ns: u64, emit: &mut dyn FnMut(Finding)) {
-        let world = World { legs: &self.legs, collisions: &self.collisions };
+        let world = world!(self);
         self.detectors.pass_time((now_ns / 1000).saturating_sub(1), &world, &mut self.said);
         self.speak(emit);
     }
 
     /// End of input at `end_ns`: alerts that stand are resolved.
     pub fn finish(&mut self, end_ns: u64, emit: &mut dyn FnMut(Finding)) {
-        let world = World { legs: &self.legs, collisions: &self.collisions };
+        let world = world!(self);
         self.detectors.finish(end_ns / 1000, &world, &mut self.said);
         self.speak(emit);
     }
@@ -125,7 +143,13 @@ impl Aggregate {
     pub fn counts(&self) -> Counts {
         let mut rules_full = 0;
         self.detectors.each_overflow(|_, count| rules_full += count);
-        Counts { rules_full, ..self.counts }
+        Counts { rules_full, census_full: self.census.overflow(), ..self.counts }
+    }
+
+    /// The largest services and sources at `now_ns`, by the states of their connections.
+    #[must_use]
+    pub fn census(&self, now_ns: u64) -> Snapshot {
+        self.census.snapshot(now_ns / 1000)
     }
 
     /// Emits what the rules said, in order of time.
@@ -141,7 +165,7 @@ impl Aggregate {
 
     fn report(&mut self, mut finding: Finding, emit: &mut dyn FnMut(Finding)) {
         finding.confidence.lower_by_loss(self.loss_ppm);
-        let world = World { legs: &self.legs, collisions: &self.collisions };
+        let world = world!(self);
         self.detectors.finding(&finding, &world);
         emit(finding);
     }

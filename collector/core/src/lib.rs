@@ -13,7 +13,6 @@ extern crate alloc;
 pub mod watch;
 
 mod advance;
-pub mod census;
 pub mod contest;
 pub mod counters;
 pub mod flow;
@@ -21,6 +20,7 @@ pub mod flows;
 pub mod holding;
 pub mod host;
 pub mod lifetime;
+pub mod occupancy;
 pub mod relation;
 pub mod seq;
 pub mod step;
@@ -30,7 +30,13 @@ pub mod tuple;
 
 pub mod detect;
 pub mod finding;
+pub mod subject;
 
 pub mod aggregate;
+pub mod census;
 pub mod collisions;
+pub mod histogram;
 pub mod legs;
+pub mod services;
+pub mod shares;
+pub mod wheel;

@@ -58,6 +58,8 @@ pub struct Step {
     pub silent_us: u64,
     /// The state before; `None` where it was first seen.
     pub before: Option<State>,
+    /// The ends that held the tuple's previous connection in TIME-WAIT, at [`What::Opened`].
+    pub freed: [Option<Side>; 2],
     /// The connection as it is after the step.
     pub flow: Flow,
 }
@@ -85,6 +87,7 @@ impl Step {
             vlans: vlans(record).iter().copied().collect(),
             silent_us: seen.now_us.saturating_sub(last_us),
             before,
+            freed: [None; 2],
             flow: *flow,
         }
     }
@@ -104,6 +107,7 @@ impl Step {
             vlans: ArrayVec::new(),
             silent_us: now_us.saturating_sub(flow.last_us),
             before: Some(flow.state),
+            freed: [None; 2],
             flow: *flow,
         })
     }

@@ -6,14 +6,15 @@
 use alloc::vec::Vec;
 
 use ahash::RandomState;
-use arrayvec::ArrayVec;
 use hashbrown::HashMap;
 
 use super::{Detector, Limits, Seen, World};
-use crate::finding::{About, Confidence, Endpoint, Fact, Facts, Finding, Rule, State};
+use crate::finding::{Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
-use crate::legs::Leg;
+use crate::services::Service;
+use crate::shares::Shares;
 use crate::step::What;
+use crate::subject::Subject;
 use crate::timed::{Due, Timed};
 use crate::tuple::Tuple;
 
@@ -32,21 +33,14 @@ const COPY_US: u64 = 10_000;
 /// Least patience after a repeated SYN: as for contests.
 const LEAST_PATIENCE_US: u64 = 3 * SECOND_US;
 
-/// Salt of alert ids.
-const ALERT: u64 = 0x616c_6572_7400_0002;
-
 /// A connect that waits for its first answer.
 #[derive(Clone, Debug)]
 struct Stall {
-    tuple: Tuple,
-    leg: Leg,
-    first_us: u64,
+    subject: Subject,
     last_us: u64,
     gap_us: u64,
     syn_count: u32,
     ts_offered: bool,
-    vni: u32,
-    vlans: ArrayVec<u16, 2>,
     due_us: u64,
     /// The severity it was reported with.
     fired: Option<u8>,
@@ -66,6 +60,7 @@ pub struct ConnectStalled {
     stalls: Timed<Tuple, Stall>,
     /// Times of the latest stalls by service, microseconds.
     services: HashMap<Endpoint, [u64; RECENT], RandomState>,
+    connects: Shares,
     overflow: u64,
 }
 
@@ -82,12 +77,16 @@ impl Detector for ConnectStalled {
             explain_us: limits.explain_us,
             per_minute: limits.stalls_per_minute.min(RECENT),
             stalls: Timed::new(STALLS, state.clone()),
-            services: HashMap::with_capacity_and_hasher(2 * SERVICES, state),
+            services: HashMap::with_capacity_and_hasher(2 * SERVICES, state.clone()),
+            connects: Shares::new(60 * SECOND_US, state),
             overflow: 0,
         }
     }
 
     fn step(&mut self, seen: &Seen<'_>, world: &World<'_>, out: &mut Vec<Finding>) {
+        if matches!(seen.step.what, What::Opened { .. }) {
+            self.connects.one(Service::of(seen.step, seen.tuple), seen.at_us);
+        }
         match seen.step.what {
             What::SynRepeated if seen.step.flow.state == flow::State::SynSent => {
                 self.repeated(seen);
@@ -130,7 +129,7 @@ impl Detector for ConnectStalled {
     }
 
     fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow + self.connects.overflow()
     }
 }
 
@@ -150,17 +149,12 @@ impl ConnectStalled {
             }
             return;
         }
-        let (client, server) = step.ends(tuple);
         let stall = Stall {
-            tuple: *tuple,
-            leg: Leg { client, server },
-            first_us: step.flow.first_us,
+            subject: Subject::connection(seen),
             last_us: at_us,
             gap_us: step.silent_us,
             syn_count: 2,
             ts_offered: step.ts_val.is_some(),
-            vni: step.vni,
-            vlans: step.vlans.clone(),
             due_us: at_us + self.explain_us,
             fired: None,
         };
@@ -187,15 +181,18 @@ impl ConnectStalled {
 
     /// The alert, unless the other leg's collision explains the stall.
     fn fire(&mut self, stall: &mut Stall, world: &World<'_>, at_us: u64) -> Option<Finding> {
-        if world.collides_beyond(&stall.leg, stall.first_us) {
+        if world.collides_beyond(&stall.subject.leg(), stall.subject.began_us) {
             return None;
         }
-        let severity = if self.count(stall.leg.server, at_us) { 2 } else { 3 };
+        let many = self.count(stall.subject.dst(), at_us);
+        let too_large = self.connects.troubled(stall.subject.service_key(), at_us);
+        let severity = if many && too_large { 2 } else { 3 };
         stall.fired = Some(severity);
         Some(finding(stall, State::Firing, "pending", severity, at_us))
     }
 
-    /// Counts a stall of the service; whether it has as many within a minute as make it worse.
+    /// Counts a stall of the service; whether it has as many within a minute as make it worse, unless
+    /// its many connects would lose so many SYNs anyway.
     fn count(&mut self, service: Endpoint, at_us: u64) -> bool {
         if !self.services.contains_key(&service) && self.services.len() >= SERVICES {
             self.services.clear();
@@ -225,29 +222,13 @@ fn finding(
     severity: u8,
     at_us: u64,
 ) -> Finding {
-    let stall_us = stall.last_us.saturating_sub(stall.first_us);
-    let mut facts = Facts::new();
-    facts.extend([
-        ("syn_count", Fact::Number(i64::from(stall.syn_count))),
-        ("stall_ms", Fact::Number(i64::try_from(stall_us / 1000).unwrap_or(i64::MAX))),
+    let stall_us = stall.last_us.saturating_sub(stall.subject.began_us);
+    let facts = Facts::from_iter([
+        ("syn_count", Fact::count(stall.syn_count)),
+        ("stall_ms", Fact::ms(stall_us)),
         ("outcome", Fact::Word(outcome)),
         ("timestamps_offered", Fact::Flag(stall.ts_offered)),
     ]);
-    Finding {
-        rule: &ConnectStalled::RULE,
-        state,
-        id: stall.tuple.id(stall.first_us, ALERT),
-        at_ns: at_us * 1000,
-        began_ns: stall.first_us * 1000,
-        about: About::Connection,
-        src: stall.leg.client,
-        dst: stall.leg.server,
-        vni: stall.vni,
-        vlans: stall.vlans.clone(),
-        flow_id: stall.tuple.id(stall.first_us, super::tuple_reuse::FLOW),
-        cause: "unanswered",
-        severity,
-        confidence: Confidence { percent: 100, reasons: ArrayVec::new() },
-        facts,
-    }
+    let blank = stall.subject.finding(&ConnectStalled::RULE, state, at_us);
+    Finding { cause: "unanswered", severity, facts, ..blank }
 }

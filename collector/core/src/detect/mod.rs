@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use crate::collisions::Collisions;
 use crate::finding::{Finding, Rule};
 use crate::legs::{Leg, Legs};
+use crate::services::Services;
 use crate::step::Step;
 use crate::tuple::Tuple;
 
@@ -23,6 +24,8 @@ pub struct World<'a> {
     pub legs: &'a Legs,
     /// The collisions that stand.
     pub collisions: &'a Collisions,
+    /// Which services live, and where their latest connections began.
+    pub services: &'a Services,
 }
 
 impl World<'_> {
@@ -123,4 +126,8 @@ macro_rules! detectors {
 // A new rule is a file beside this one, and one line here.
 detectors! {
     connect_stalled: ConnectStalled,
+    listener_gap: ListenerGap,
+    half_closed: HalfClosed,
+    fin_unacknowledged: FinUnacknowledged,
+    churn: Churn,
 }
