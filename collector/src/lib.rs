@@ -12,6 +12,8 @@ pub mod capture;
 pub mod worker;
 
 pub mod merge;
+
+pub mod alerts;
 pub mod sink;
 
 #[cfg(feature = "xdp")]

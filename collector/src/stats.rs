@@ -6,6 +6,7 @@ use xdpwatch_core::aggregate;
 use xdpwatch_core::counters::Counters;
 use xdpwatch_core::finding::{Finding, State};
 use xdpwatch_core::flows::Census;
+use xdpwatch_core::group;
 
 /// What was read of a capture file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,6 +145,8 @@ pub struct Stats {
     pub aggregate: aggregate::Counts,
     /// Findings reported.
     pub findings: FindingStats,
+    /// Their groups.
+    pub groups: group::Counts,
 }
 
 impl Stats {
@@ -167,6 +170,7 @@ impl Stats {
         f("findings", "severity_2", severity_2);
         f("findings", "severity_3", severity_3);
         f("findings", "resolved", resolved);
+        self.groups.each(|name, value| f("groups", name, value));
     }
 }
 

@@ -13,7 +13,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use xdpwatch_core::finding::Finding;
+use xdpwatch_core::group;
 
+use crate::alerts::{Alerts, Audience};
 use crate::args::Args;
 use crate::report::{Context, Occasion, Origin, Reporter};
 use crate::stats::FindingStats;
@@ -51,7 +53,7 @@ pub fn run(
     let (tell, told) = sync_channel(FINDINGS_WAITING);
     let left =
         args.count.map(|count| Arc::new(AtomicI64::new(count.try_into().unwrap_or(i64::MAX))));
-    let mut desk = Desk::new(reporter, sensor, args);
+    let mut desk = Desk::new(reporter, sensor, args, detection);
     let mut vantages = Vec::new();
     // Every refusal comes before the first change, whichever interface it concerns.
     let plans = args.iface.iter().map(|name| vantage::plan(name, args));
@@ -88,7 +90,7 @@ pub fn run(
 struct Desk<'a> {
     reporter: &'a mut dyn Reporter,
     contexts: Vec<Context>,
-    counts: Vec<FindingStats>,
+    alerts: Vec<Alerts>,
     drift_ns: i64,
     drift_read: Instant,
     interval: Option<Duration>,
@@ -96,7 +98,13 @@ struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    fn new(reporter: &'a mut dyn Reporter, sensor: &str, args: &Args) -> Self {
+    fn new(
+        reporter: &'a mut dyn Reporter,
+        sensor: &str,
+        args: &Args,
+        detection: &Detection,
+    ) -> Self {
+        let alerts = || Alerts::new(group::Config::default(), detection.seeds);
         let context = |name: &String| Context {
             sensor: sensor.to_owned(),
             origin: Origin::Interface(name.clone()),
@@ -104,7 +112,7 @@ impl<'a> Desk<'a> {
         Self {
             reporter,
             contexts: args.iface.iter().map(context).collect(),
-            counts: vec![FindingStats::default(); args.iface.len()],
+            alerts: args.iface.iter().map(|_| alerts()).collect(),
             drift_ns: 0,
             drift_read: Instant::now(),
             interval: args.stats_interval,
@@ -124,6 +132,10 @@ impl<'a> Desk<'a> {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
         }
+        for (index, vantage) in vantages.iter().enumerate() {
+            let now_ns = vantage.clock().now_ns();
+            self.tell(index, |alerts, audience| alerts.tick(now_ns, audience))?;
+        }
         if self.drift_read.elapsed() >= DRIFT_INTERVAL {
             self.drift_read = Instant::now();
             self.drift_ns = vantages.first().map_or(0, |vantage| vantage.clock().drift_ns());
@@ -140,8 +152,20 @@ impl<'a> Desk<'a> {
     }
 
     fn report(&mut self, vantage: usize, finding: &Finding) -> anyhow::Result<()> {
-        self.counts[vantage].count(finding);
-        Ok(self.reporter.finding(&self.contexts[vantage], finding, self.drift_ns)?)
+        self.tell(vantage, |alerts, audience| alerts.finding(finding, audience))
+    }
+
+    fn tell(
+        &mut self,
+        vantage: usize,
+        what: impl FnOnce(&mut Alerts, &mut Audience<'_>) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut audience = Audience {
+            reporter: &mut *self.reporter,
+            context: &self.contexts[vantage],
+            utc_offset_ns: self.drift_ns,
+        };
+        Ok(what(&mut self.alerts[vantage], &mut audience)?)
     }
 
     /// Reports what is still coming until every aggregator has ended.
@@ -158,13 +182,17 @@ impl<'a> Desk<'a> {
     }
 
     fn close(&mut self, vantages: &[Vantage]) -> anyhow::Result<()> {
+        for (index, vantage) in vantages.iter().enumerate() {
+            let now_ns = vantage.clock().now_ns();
+            self.tell(index, |alerts, audience| alerts.finish(now_ns, audience))?;
+        }
         self.statistics(vantages, Occasion::End)
     }
 
     fn statistics(&mut self, vantages: &[Vantage], occasion: Occasion) -> anyhow::Result<()> {
         for (index, vantage) in vantages.iter().enumerate() {
             let mut stats = vantage.stats(occasion == Occasion::End)?;
-            stats.findings = self.counts[index];
+            self.alerts[index].add_to(&mut stats);
             stats.at_ns = stats.at_ns.saturating_add_signed(self.drift_ns);
             self.reporter.statistics(&self.contexts[index], &stats, occasion)?;
         }
@@ -173,7 +201,7 @@ impl<'a> Desk<'a> {
 
     fn findings(&self) -> FindingStats {
         let mut sum = FindingStats::default();
-        self.counts.iter().for_each(|counts| sum.add(counts));
+        self.alerts.iter().for_each(|alerts| sum.add(&alerts.findings()));
         sum
     }
 }
