@@ -27,6 +27,8 @@ pub mod xdp;
 
 pub mod report;
 pub mod stats;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 pub mod replay;
 

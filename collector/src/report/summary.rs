@@ -91,6 +91,18 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
             stats.groups.groups
         ),
     );
+    if let Some(webhooks) = &stats.webhooks {
+        let counts = [
+            ("delivered so far", webhooks.delivered),
+            ("waiting", webhooks.waiting),
+            ("tries failed", webhooks.retried),
+            ("refused for good", webhooks.dead),
+            ("given up, spool full", webhooks.evicted),
+            ("lost, spool unwritable", webhooks.unspooled),
+            ("lost, queue full", webhooks.lost),
+        ];
+        line("webhooks", or_none(nonzero(counts.into_iter())));
+    }
     text.push('\n');
     text
 }
