@@ -92,6 +92,11 @@ pub struct Args {
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub batch: u8,
 
+    /// Options about webhooks.
+    #[cfg(feature = "webhook")]
+    #[command(flatten)]
+    pub webhooks: crate::webhook::options::Options,
+
     /// Options of live capture.
     #[cfg(feature = "xdp")]
     #[command(flatten)]

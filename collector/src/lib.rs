@@ -13,6 +13,8 @@ pub mod huge_pages;
 pub mod worker;
 
 pub mod merge;
+
+pub mod alerts;
 pub mod sink;
 
 #[cfg(feature = "xdp")]
@@ -27,6 +29,8 @@ pub mod xdp;
 pub mod health;
 pub mod report;
 pub mod stats;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 pub mod replay;
 

@@ -98,15 +98,56 @@ fn execute(args: &Args) -> anyhow::Result<Outcome> {
     let requests = Requests::listen()?;
     let sensor = args.sensor.clone().unwrap_or_else(host_name);
     let mut reporter = report::reporter(args.json, io::stdout().lock());
+    #[cfg(feature = "webhook")]
+    if !args.webhooks.webhook.is_empty() {
+        return capture_with_webhooks(args, &sensor, reporter, &requests);
+    }
+    capture(args, &sensor, reporter.as_mut(), &requests)
+}
+
+/// Live or from files.
+fn capture(
+    args: &Args,
+    sensor: &str,
+    reporter: &mut dyn Reporter,
+    requests: &Requests,
+) -> anyhow::Result<Outcome> {
     #[cfg(feature = "xdp")]
     if !args.iface.is_empty() {
         let detection = detection(args, crate::worker::random_seeds());
-        let findings = crate::live::run(args, &detection, &sensor, reporter.as_mut(), &requests)?;
+        let findings = crate::live::run(args, &detection, sensor, reporter, requests)?;
         let mut outcome = Outcome::default();
         outcome.add(&findings);
         return Ok(outcome);
     }
-    read_files(args, &sensor, reporter.as_mut(), &requests)
+    read_files(args, sensor, reporter, requests)
+}
+
+/// At the end of live capture deliveries are waited for no longer than this: the next start goes on.
+#[cfg(feature = "webhook")]
+const LIVE_WAIT: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// The same with hooks. A file's alerts that were not delivered are a failure; live, they wait for
+/// the next start.
+#[cfg(feature = "webhook")]
+fn capture_with_webhooks(
+    args: &Args,
+    sensor: &str,
+    inner: Box<dyn Reporter + '_>,
+    requests: &Requests,
+) -> anyhow::Result<Outcome> {
+    use crate::webhook::{Haste, Webhooks, WithWebhooks};
+    let options = &args.webhooks;
+    let is_live = args.read.is_empty();
+    let haste = if is_live { Haste::Lose } else { Haste::Wait };
+    let webhooks = Webhooks::start(&options.configs()?, &options.spool(is_live), haste)?;
+    let mut reporter = WithWebhooks { inner, webhooks };
+    let outcome = capture(args, sensor, &mut reporter, requests);
+    let wait = if is_live { options.webhook_wait.min(LIVE_WAIT) } else { options.webhook_wait };
+    let complaints = reporter.webhooks.close(wait);
+    complaints.iter().for_each(|what| complain(what));
+    let outcome = outcome?;
+    Ok(Outcome { failed: outcome.failed || (!is_live && !complaints.is_empty()), ..outcome })
 }
 
 fn host_name() -> String {

@@ -1,11 +1,13 @@
-//! The end of every path: merged outputs go through the one aggregator to the reporter.
+//! The end of a file's path: merged outputs go through the one aggregator to the reporter.
 
 use std::io;
 
 use xdpwatch_core::aggregate::Aggregate;
 use xdpwatch_core::finding::Finding;
+use xdpwatch_core::group;
 use xdpwatch_core::watch::Output;
 
+use crate::alerts::{Alerts, Audience};
 use crate::report::{Context, Occasion, Reporter};
 use crate::stats::{FindingStats, Stats};
 use crate::worker::Detection;
@@ -15,7 +17,7 @@ pub struct Sink<'a> {
     aggregate: Aggregate,
     reporter: &'a mut dyn Reporter,
     context: &'a Context,
-    findings: FindingStats,
+    alerts: Alerts,
     failure: Option<io::Error>,
 }
 
@@ -30,7 +32,7 @@ impl<'a> Sink<'a> {
             aggregate: Aggregate::new(&detection.limits, detection.seeds),
             reporter,
             context,
-            findings: FindingStats::default(),
+            alerts: Alerts::new(group::Config::default(), detection.seeds),
             failure: None,
         }
     }
@@ -43,21 +45,26 @@ impl<'a> Sink<'a> {
     /// End of input at `end_ns`.
     pub fn finish(&mut self, end_ns: u64) {
         self.tell(|aggregate, emit| aggregate.finish(end_ns, emit));
+        let Self { reporter, context, alerts, failure, .. } = self;
+        let mut audience = Audience { reporter: *reporter, context, utc_offset_ns: 0 };
+        if failure.is_none() {
+            *failure = alerts.finish(end_ns, &mut audience).err();
+        }
     }
 
     fn tell(&mut self, work: impl FnOnce(&mut Aggregate, &mut dyn FnMut(Finding))) {
-        let Self { aggregate, reporter, context, findings, failure } = self;
+        let Self { aggregate, reporter, context, alerts, failure } = self;
+        let mut audience = Audience { reporter: *reporter, context, utc_offset_ns: 0 };
         work(aggregate, &mut |finding| {
-            findings.count(&finding);
             if failure.is_none() {
-                *failure = reporter.finding(context, &finding, 0).err();
+                *failure = alerts.finding(&finding, &mut audience).err();
             }
         });
     }
 
     /// Reports statistics, with the findings counted here.
     pub fn statistics(&mut self, mut stats: Stats, occasion: Occasion) {
-        stats.findings = self.findings;
+        self.alerts.add_to(&mut stats);
         stats.aggregate = self.aggregate.counts();
         if self.failure.is_none() {
             self.failure = self.reporter.statistics(self.context, &stats, occasion).err();
@@ -67,7 +74,7 @@ impl<'a> Sink<'a> {
     /// Findings reported so far.
     #[must_use]
     pub fn findings(&self) -> FindingStats {
-        self.findings
+        self.alerts.findings()
     }
 
     /// Whether reporting has failed: going on is pointless.

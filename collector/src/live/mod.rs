@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 use xdpwatch_core::finding::{Finding, State};
+use xdpwatch_core::group;
 
+use crate::alerts::{Alerts, Audience};
 use crate::args::Args;
 use crate::capture::clock::Clock;
 use crate::capture::sys;
@@ -62,7 +64,7 @@ pub fn run(
     let (tell, told) = sync_channel(FINDINGS_WAITING);
     let left =
         args.count.map(|count| Arc::new(AtomicI64::new(count.try_into().unwrap_or(i64::MAX))));
-    let mut desk = Desk::new(reporter, sensor, args);
+    let mut desk = Desk::new(reporter, sensor, args, detection);
     let mut vantages = Vec::new();
     // Every refusal comes before the first change, whichever interface it concerns.
     let plans = args.iface.iter().map(|name| plan::plan(name, args));
@@ -114,7 +116,7 @@ fn place(plans: &mut [Plan], args: &Args) {
 struct Desk<'a> {
     reporter: &'a mut dyn Reporter,
     contexts: Vec<Context>,
-    counts: Vec<FindingStats>,
+    alerts: Vec<Alerts>,
     latencies: Vec<Latencies>,
     began: Instant,
     losses_read: Instant,
@@ -125,7 +127,13 @@ struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    fn new(reporter: &'a mut dyn Reporter, sensor: &str, args: &Args) -> Self {
+    fn new(
+        reporter: &'a mut dyn Reporter,
+        sensor: &str,
+        args: &Args,
+        detection: &Detection,
+    ) -> Self {
+        let alerts = || Alerts::new(group::Config::default(), detection.seeds);
         let context = |name: &String| Context {
             sensor: sensor.to_owned(),
             origin: Origin::Interface(name.clone()),
@@ -133,7 +141,7 @@ impl<'a> Desk<'a> {
         Self {
             reporter,
             contexts: args.iface.iter().map(context).collect(),
-            counts: vec![FindingStats::default(); args.iface.len()],
+            alerts: args.iface.iter().map(|_| alerts()).collect(),
             latencies: vec![Latencies::default(); args.iface.len()],
             began: Instant::now(),
             losses_read: Instant::now(),
@@ -160,6 +168,10 @@ impl<'a> Desk<'a> {
             self.losses_read = Instant::now();
             self.watch_losses(vantages, false)?;
         }
+        for (index, vantage) in vantages.iter().enumerate() {
+            let now_ns = vantage.clock().now_ns();
+            self.tell(index, |alerts, audience| alerts.tick(now_ns, audience))?;
+        }
         if self.drift_read.elapsed() >= DRIFT_INTERVAL {
             self.drift_read = Instant::now();
             self.drift_ns = vantages.first().map_or(0, |vantage| vantage.clock().drift_ns());
@@ -176,8 +188,7 @@ impl<'a> Desk<'a> {
     }
 
     fn report(&mut self, number: usize, finding: &Finding, clock: Clock) -> anyhow::Result<()> {
-        self.counts[number].count(finding);
-        self.reporter.finding(&self.contexts[number], finding, self.drift_ns)?;
+        self.tell(number, |alerts, audience| alerts.finding(finding, audience))?;
         if finding.state == State::Firing {
             self.latencies[number].record(clock.now_ns().saturating_sub(finding.at_ns));
         }
@@ -187,6 +198,19 @@ impl<'a> Desk<'a> {
     fn watch_losses(&self, vantages: &mut [Vantage], is_end: bool) -> anyhow::Result<()> {
         let now = self.began.elapsed();
         vantages.iter_mut().try_for_each(|vantage| vantage.watch_losses(now, is_end))
+    }
+
+    fn tell(
+        &mut self,
+        vantage: usize,
+        what: impl FnOnce(&mut Alerts, &mut Audience<'_>) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut audience = Audience {
+            reporter: &mut *self.reporter,
+            context: &self.contexts[vantage],
+            utc_offset_ns: self.drift_ns,
+        };
+        Ok(what(&mut self.alerts[vantage], &mut audience)?)
     }
 
     /// Reports what is still coming until every aggregator has ended.
@@ -204,13 +228,17 @@ impl<'a> Desk<'a> {
 
     fn close(&mut self, vantages: &mut [Vantage]) -> anyhow::Result<()> {
         self.watch_losses(vantages, true)?;
+        for (index, vantage) in vantages.iter().enumerate() {
+            let now_ns = vantage.clock().now_ns();
+            self.tell(index, |alerts, audience| alerts.finish(now_ns, audience))?;
+        }
         self.statistics(vantages, Occasion::End)
     }
 
     fn statistics(&mut self, vantages: &[Vantage], occasion: Occasion) -> anyhow::Result<()> {
         for (index, vantage) in vantages.iter().enumerate() {
             let mut stats = vantage.stats(occasion == Occasion::End)?;
-            stats.findings = self.counts[index];
+            self.alerts[index].add_to(&mut stats);
             stats.latency = Some(self.latencies[index].summary());
             stats.at_ns = stats.at_ns.saturating_add_signed(self.drift_ns);
             self.reporter.statistics(&self.contexts[index], &stats, occasion)?;
@@ -220,7 +248,7 @@ impl<'a> Desk<'a> {
 
     fn findings(&self) -> FindingStats {
         let mut sum = FindingStats::default();
-        self.counts.iter().for_each(|counts| sum.add(counts));
+        self.alerts.iter().for_each(|alerts| sum.add(&alerts.findings()));
         sum
     }
 }

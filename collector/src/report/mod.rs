@@ -2,6 +2,7 @@
 
 mod advice;
 mod community_id;
+pub mod group;
 pub mod json;
 mod summary;
 mod text;
@@ -10,6 +11,7 @@ pub mod time;
 use std::io::{self, Write};
 
 use xdpwatch_core::finding::Finding;
+use xdpwatch_core::group::Change;
 
 use crate::stats::Stats;
 
@@ -52,9 +54,10 @@ pub enum Occasion {
     End,
 }
 
-/// Takes what is to be told, in order.
+/// Takes what is to be told, in order: every finding, and what becomes of their groups. Each reporter
+/// tells the one or the other.
 pub trait Reporter {
-    /// Reports a finding. `utc_offset_ns` is to be added to every time in it.
+    /// Reports a finding of the group with this id. `utc_offset_ns` is to be added to every time in it.
     ///
     /// # Errors
     /// Those of writing.
@@ -62,6 +65,18 @@ pub trait Reporter {
         &mut self,
         context: &Context,
         finding: &Finding,
+        group_id: u64,
+        utc_offset_ns: i64,
+    ) -> io::Result<()>;
+
+    /// Reports a group. `utc_offset_ns` is to be added to every time in it.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn group(
+        &mut self,
+        context: &Context,
+        change: &Change<'_>,
         utc_offset_ns: i64,
     ) -> io::Result<()>;
 
