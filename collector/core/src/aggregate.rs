@@ -14,6 +14,7 @@ use crate::detect::{Detectors, Limits, Seen, World};
 use crate::finding::{Fact, Finding, State};
 use crate::host::linux::TIME_WAIT_US;
 use crate::legs::{Leg, Legs};
+use crate::sight::Sight;
 use crate::watch::{Kind, Output};
 
 /// Hosts whose hold time is remembered at most.
@@ -27,6 +28,7 @@ const SAID: usize = 1 << 10;
 pub struct Aggregate {
     legs: Legs,
     collisions: Collisions,
+    sight: Sight,
     detectors: Detectors,
     /// Per address, the longest hold seen past the model's time, microseconds.
     held_us: HashMap<[u8; 16], u64, RandomState>,
@@ -68,6 +70,7 @@ impl Aggregate {
         Self {
             legs: Legs::new(seeds),
             collisions: Collisions::new(state.clone()),
+            sight: Sight::new(state.clone()),
             detectors: Detectors::new(limits, seeds),
             held_us: HashMap::with_capacity_and_hasher(2 * HOSTS, state),
             counts: Counts::default(),
@@ -83,8 +86,10 @@ impl Aggregate {
         match output.kind {
             Kind::Step(step) => {
                 self.legs.see(&step, &output.tuple, at_us);
+                self.sight.see(&step, &output.tuple);
                 let seen = Seen { at_us, tuple: &output.tuple, step: &step };
-                let world = World { legs: &self.legs, collisions: &self.collisions };
+                let world =
+                    World { legs: &self.legs, collisions: &self.collisions, sight: &self.sight };
                 self.detectors.step(&seen, &world, &mut self.said);
                 self.speak(emit);
             }
@@ -102,14 +107,14 @@ impl Aggregate {
 
     /// No output before `now_ns` is to come: what was due before that is emitted.
     pub fn pass_time(&mut self, now_ns: u64, emit: &mut dyn FnMut(Finding)) {
-        let world = World { legs: &self.legs, collisions: &self.collisions };
+        let world = World { legs: &self.legs, collisions: &self.collisions, sight: &self.sight };
         self.detectors.pass_time((now_ns / 1000).saturating_sub(1), &world, &mut self.said);
         self.speak(emit);
     }
 
     /// End of input at `end_ns`: alerts that stand are resolved.
     pub fn finish(&mut self, end_ns: u64, emit: &mut dyn FnMut(Finding)) {
-        let world = World { legs: &self.legs, collisions: &self.collisions };
+        let world = World { legs: &self.legs, collisions: &self.collisions, sight: &self.sight };
         self.detectors.finish(end_ns / 1000, &world, &mut self.said);
         self.speak(emit);
     }
@@ -141,7 +146,7 @@ impl Aggregate {
 
     fn report(&mut self, mut finding: Finding, emit: &mut dyn FnMut(Finding)) {
         finding.confidence.lower_by_loss(self.loss_ppm);
-        let world = World { legs: &self.legs, collisions: &self.collisions };
+        let world = World { legs: &self.legs, collisions: &self.collisions, sight: &self.sight };
         self.detectors.finding(&finding, &world);
         emit(finding);
     }

@@ -34,3 +34,4 @@ pub mod finding;
 pub mod aggregate;
 pub mod collisions;
 pub mod legs;
+pub mod sight;

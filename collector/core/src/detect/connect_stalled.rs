@@ -1,7 +1,7 @@
 //! `connect_stalled`: a SYN repeated without an answer on a tuple that nobody held before.
 //!
 //! A stall on a leg that joins a collision on the balancer's other leg is that collision's, and says
-//! nothing here.
+//! nothing here. Where the feed does not show the server's direction, silence is no stall.
 
 use alloc::vec::Vec;
 
@@ -13,6 +13,7 @@ use super::{Detector, Limits, Seen, World};
 use crate::finding::{About, Confidence, Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
 use crate::legs::Leg;
+use crate::sight::Answers;
 use crate::step::What;
 use crate::timed::{Due, Timed};
 use crate::tuple::Tuple;
@@ -48,6 +49,8 @@ struct Stall {
     vni: u32,
     vlans: ArrayVec<u16, 2>,
     due_us: u64,
+    /// Whether its answer would be seen, as far as is known.
+    answers: Answers,
     /// The severity it was reported with.
     fired: Option<u8>,
 }
@@ -162,6 +165,7 @@ impl ConnectStalled {
             vni: step.vni,
             vlans: step.vlans.clone(),
             due_us: at_us + self.explain_us,
+            answers: Answers::Unknown,
             fired: None,
         };
         self.overflow += u64::from(!self.stalls.insert(*tuple, stall));
@@ -181,16 +185,20 @@ impl ConnectStalled {
         }
         if stall.fired.is_some() {
             stall.last_us = seen.at_us;
+            stall.answers = world.sight.answers(&stall.leg.server);
             out.push(resolved(&stall, outcome, seen.at_us));
         }
     }
 
-    /// The alert, unless the other leg's collision explains the stall.
+    /// The alert, unless the other leg's collision explains the stall or no answer could be seen.
     fn fire(&mut self, stall: &mut Stall, world: &World<'_>, at_us: u64) -> Option<Finding> {
-        if world.collides_beyond(&stall.leg, stall.first_us) {
+        stall.answers = world.sight.answers(&stall.leg.server);
+        let not_visible = stall.answers == Answers::NotVisible;
+        if not_visible || world.collides_beyond(&stall.leg, stall.first_us) {
             return None;
         }
-        let severity = if self.count(stall.leg.server, at_us) { 2 } else { 3 };
+        let many = self.count(stall.leg.server, at_us);
+        let severity = if many && stall.answers == Answers::Visible { 2 } else { 3 };
         stall.fired = Some(severity);
         Some(finding(stall, State::Firing, "pending", severity, at_us))
     }
@@ -226,10 +234,21 @@ fn finding(
     at_us: u64,
 ) -> Finding {
     let stall_us = stall.last_us.saturating_sub(stall.first_us);
+    let mut confidence = Confidence { percent: 100, reasons: ArrayVec::new() };
+    let (answer, doubt) = match stall.answers {
+        Answers::Visible => ("none", None),
+        Answers::NotVisible => ("not_visible", Some((70, "one_direction_only"))),
+        Answers::Unknown => ("none", Some((30, "no_answer_to_anyone_seen_yet"))),
+    };
+    if let Some((less, reason)) = doubt {
+        confidence.percent -= less;
+        confidence.reasons.push(reason);
+    }
     let mut facts = Facts::new();
     facts.extend([
         ("syn_count", Fact::Number(i64::from(stall.syn_count))),
         ("stall_ms", Fact::Number(i64::try_from(stall_us / 1000).unwrap_or(i64::MAX))),
+        ("answer", Fact::Word(answer)),
         ("outcome", Fact::Word(outcome)),
         ("timestamps_offered", Fact::Flag(stall.ts_offered)),
     ]);
@@ -247,7 +266,7 @@ fn finding(
         flow_id: stall.tuple.id(stall.first_us, super::tuple_reuse::FLOW),
         cause: "unanswered",
         severity,
-        confidence: Confidence { percent: 100, reasons: ArrayVec::new() },
+        confidence,
         facts,
     }
 }

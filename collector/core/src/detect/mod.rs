@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use crate::collisions::Collisions;
 use crate::finding::{Finding, Rule};
 use crate::legs::{Leg, Legs};
+use crate::sight::Sight;
 use crate::step::Step;
 use crate::tuple::Tuple;
 
@@ -23,6 +24,8 @@ pub struct World<'a> {
     pub legs: &'a Legs,
     /// The collisions that stand.
     pub collisions: &'a Collisions,
+    /// Of which services the feed shows the answers.
+    pub sight: &'a Sight,
 }
 
 impl World<'_> {
