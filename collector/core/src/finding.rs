@@ -43,6 +43,26 @@ pub enum Fact {
     Time(u64),
 }
 
+impl Fact {
+    /// A count.
+    #[must_use]
+    pub fn count(number: impl TryInto<i64>) -> Self {
+        Self::Number(number.try_into().unwrap_or(i64::MAX))
+    }
+
+    /// Microseconds as whole milliseconds; the label ends in `_ms`.
+    #[must_use]
+    pub fn ms(us: u64) -> Self {
+        Self::count(us / 1000)
+    }
+
+    /// Microseconds since the Unix epoch as a point in time.
+    #[must_use]
+    pub fn at(us: u64) -> Self {
+        Self::Time(us.saturating_mul(1000))
+    }
+}
+
 /// The most facts that one finding carries.
 pub const FACTS_MAX: usize = 48;
 
@@ -62,6 +82,15 @@ pub struct Confidence {
 }
 
 impl Confidence {
+    /// Nothing takes certainty away.
+    pub const SURE: Self = Self { percent: 100, reasons: ArrayVec::new_const() };
+
+    /// Takes `by` percent away, for a reason.
+    pub fn lower(&mut self, by: u8, reason: &'static str) {
+        self.percent = self.percent.saturating_sub(by);
+        let _ = self.reasons.try_push(reason);
+    }
+
     /// Takes away what a loss of `ppm` millionths of the needed frames takes: what is missing may be
     /// the very packet that says otherwise.
     pub fn lower_by_loss(&mut self, ppm: u32) {
@@ -72,8 +101,7 @@ impl Confidence {
             10_000..100_000 => 20,
             _ => 40,
         };
-        self.percent = self.percent.saturating_sub(by);
-        let _ = self.reasons.try_push("capture_loss");
+        self.lower(by, "capture_loss");
     }
 }
 

@@ -30,6 +30,7 @@ pub mod tuple;
 
 pub mod detect;
 pub mod finding;
+pub mod subject;
 
 pub mod aggregate;
 pub mod collisions;

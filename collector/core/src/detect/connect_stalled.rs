@@ -6,15 +6,14 @@
 use alloc::vec::Vec;
 
 use ahash::RandomState;
-use arrayvec::ArrayVec;
 use hashbrown::HashMap;
 
 use super::{Detector, Limits, Seen, World};
-use crate::finding::{About, Confidence, Endpoint, Fact, Facts, Finding, Rule, State};
+use crate::finding::{Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
-use crate::legs::Leg;
 use crate::sight::Answers;
 use crate::step::What;
+use crate::subject::Subject;
 use crate::timed::{Due, Timed};
 use crate::tuple::Tuple;
 
@@ -33,21 +32,14 @@ const COPY_US: u64 = 10_000;
 /// Least patience after a repeated SYN: as for contests.
 const LEAST_PATIENCE_US: u64 = 3 * SECOND_US;
 
-/// Salt of alert ids.
-const ALERT: u64 = 0x616c_6572_7400_0002;
-
 /// A connect that waits for its first answer.
 #[derive(Clone, Debug)]
 struct Stall {
-    tuple: Tuple,
-    leg: Leg,
-    first_us: u64,
+    subject: Subject,
     last_us: u64,
     gap_us: u64,
     syn_count: u32,
     ts_offered: bool,
-    vni: u32,
-    vlans: ArrayVec<u16, 2>,
     due_us: u64,
     /// Whether its answer would be seen, as far as is known.
     answers: Answers,
@@ -153,17 +145,12 @@ impl ConnectStalled {
             }
             return;
         }
-        let (client, server) = step.ends(tuple);
         let stall = Stall {
-            tuple: *tuple,
-            leg: Leg { client, server },
-            first_us: step.flow.first_us,
+            subject: Subject::connection(seen),
             last_us: at_us,
             gap_us: step.silent_us,
             syn_count: 2,
             ts_offered: step.ts_val.is_some(),
-            vni: step.vni,
-            vlans: step.vlans.clone(),
             due_us: at_us + self.explain_us,
             answers: Answers::Unknown,
             fired: None,
@@ -185,19 +172,20 @@ impl ConnectStalled {
         }
         if stall.fired.is_some() {
             stall.last_us = seen.at_us;
-            stall.answers = world.sight.answers(&stall.leg.server);
+            stall.answers = world.sight.answers(&stall.subject.dst());
             out.push(resolved(&stall, outcome, seen.at_us));
         }
     }
 
     /// The alert, unless the other leg's collision explains the stall or no answer could be seen.
     fn fire(&mut self, stall: &mut Stall, world: &World<'_>, at_us: u64) -> Option<Finding> {
-        stall.answers = world.sight.answers(&stall.leg.server);
+        let server = stall.subject.dst();
+        stall.answers = world.sight.answers(&server);
         let not_visible = stall.answers == Answers::NotVisible;
-        if not_visible || world.collides_beyond(&stall.leg, stall.first_us) {
+        if not_visible || world.collides_beyond(&stall.subject.leg(), stall.subject.began_us) {
             return None;
         }
-        let many = self.count(stall.leg.server, at_us);
+        let many = self.count(server, at_us);
         let severity = if many && stall.answers == Answers::Visible { 2 } else { 3 };
         stall.fired = Some(severity);
         Some(finding(stall, State::Firing, "pending", severity, at_us))
@@ -233,40 +221,21 @@ fn finding(
     severity: u8,
     at_us: u64,
 ) -> Finding {
-    let stall_us = stall.last_us.saturating_sub(stall.first_us);
-    let mut confidence = Confidence { percent: 100, reasons: ArrayVec::new() };
-    let (answer, doubt) = match stall.answers {
-        Answers::Visible => ("none", None),
-        Answers::NotVisible => ("not_visible", Some((70, "one_direction_only"))),
-        Answers::Unknown => ("none", Some((30, "no_answer_to_anyone_seen_yet"))),
-    };
-    if let Some((less, reason)) = doubt {
-        confidence.percent -= less;
-        confidence.reasons.push(reason);
-    }
-    let mut facts = Facts::new();
-    facts.extend([
-        ("syn_count", Fact::Number(i64::from(stall.syn_count))),
-        ("stall_ms", Fact::Number(i64::try_from(stall_us / 1000).unwrap_or(i64::MAX))),
-        ("answer", Fact::Word(answer)),
+    let stall_us = stall.last_us.saturating_sub(stall.subject.began_us);
+    let not_visible = stall.answers == Answers::NotVisible;
+    let facts = Facts::from_iter([
+        ("syn_count", Fact::count(stall.syn_count)),
+        ("stall_ms", Fact::ms(stall_us)),
+        ("answer", Fact::Word(if not_visible { "not_visible" } else { "none" })),
         ("outcome", Fact::Word(outcome)),
         ("timestamps_offered", Fact::Flag(stall.ts_offered)),
     ]);
-    Finding {
-        rule: &ConnectStalled::RULE,
-        state,
-        id: stall.tuple.id(stall.first_us, ALERT),
-        at_ns: at_us * 1000,
-        began_ns: stall.first_us * 1000,
-        about: About::Connection,
-        src: stall.leg.client,
-        dst: stall.leg.server,
-        vni: stall.vni,
-        vlans: stall.vlans.clone(),
-        flow_id: stall.tuple.id(stall.first_us, super::tuple_reuse::FLOW),
-        cause: "unanswered",
-        severity,
-        confidence,
-        facts,
+    let blank = stall.subject.finding(&ConnectStalled::RULE, state, at_us);
+    let mut finding = Finding { cause: "unanswered", severity, facts, ..blank };
+    match stall.answers {
+        Answers::Visible => {}
+        Answers::NotVisible => finding.confidence.lower(70, "one_direction_only"),
+        Answers::Unknown => finding.confidence.lower(30, "no_answer_to_anyone_seen_yet"),
     }
+    finding
 }
