@@ -35,4 +35,6 @@ pub mod subject;
 pub mod aggregate;
 pub mod collisions;
 pub mod legs;
+pub mod ports;
+pub mod prefix;
 pub mod sight;

@@ -48,6 +48,18 @@ pub struct Config {
     pub seeds: [u64; 4],
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_tuples: 1 << 12,
+            horizon_ns: 300 * SECOND_US * 1000,
+            vlan_key: false,
+            all_reuse: false,
+            seeds: [0; 4],
+        }
+    }
+}
+
 /// What a worker hands on, in order of time.
 #[derive(Clone, Debug)]
 pub struct Output {

@@ -126,4 +126,5 @@ macro_rules! detectors {
 // A new rule is a file beside this one, and one line here.
 detectors! {
     connect_stalled: ConnectStalled,
+    port_pressure: PortPressure,
 }
