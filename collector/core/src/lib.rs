@@ -33,7 +33,9 @@ pub mod finding;
 pub mod subject;
 
 pub mod aggregate;
+pub mod clocks;
 pub mod collisions;
+pub mod hosts;
 pub mod legs;
 pub mod ports;
 pub mod prefix;

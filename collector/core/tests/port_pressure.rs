@@ -47,7 +47,7 @@ fn counting_is_within_two_percent_of_exact() {
         while let Some((at_us, port)) = ends.first().copied().filter(|(at_us, _)| *at_us <= now_us)
         {
             ends.remove(&(at_us, port));
-            let waits = port % 8 != 0;
+            let waits = random.below(8) != 0;
             ports.end(port, waits, at_us);
             exact.0.insert(port, if waits { at_us + 60 * SECOND } else { at_us });
         }

@@ -16,6 +16,7 @@ use crate::step::Step;
 use crate::tuple::Tuple;
 
 pub use limits::Limits;
+pub use mirror_fault::FeedFacts;
 
 /// What rules may know besides the steps: what the aggregator has learned so far.
 #[derive(Debug)]
@@ -62,6 +63,9 @@ pub trait Detector: Sized {
     /// Takes another rule's finding, after it was reported.
     fn finding(&mut self, _finding: &Finding, _world: &World<'_>) {}
 
+    /// Takes what the capture says of the feed.
+    fn feed(&mut self, _facts: &FeedFacts, _out: &mut Vec<Finding>) {}
+
     /// Time has come to `now_us`: what was due before that is said, with its own deadline as its time.
     /// The order of calls must not matter, only the times: 10 s in one call or in ten say the same.
     fn pass_time(&mut self, _now_us: u64, _world: &World<'_>, _out: &mut Vec<Finding>) {}
@@ -105,6 +109,11 @@ macro_rules! detectors {
                 $(self.$name.finding(finding, world);)+
             }
 
+            /// Tells each what the capture says of the feed.
+            pub fn feed(&mut self, facts: &FeedFacts, out: &mut Vec<Finding>) {
+                $(self.$name.feed(facts, out);)+
+            }
+
             /// Lets time pass for each.
             pub fn pass_time(&mut self, now_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
                 $(self.$name.pass_time(now_us, world, out);)+
@@ -126,5 +135,8 @@ macro_rules! detectors {
 // A new rule is a file beside this one, and one line here.
 detectors! {
     connect_stalled: ConnectStalled,
+    host_timestamp_refusal: HostTimestampRefusal,
+    mixed_clocks: MixedClocks,
     port_pressure: PortPressure,
+    mirror_fault: MirrorFault,
 }

@@ -35,6 +35,9 @@ const HEAVY_OPEN: u32 = 2048;
 /// Fewer ports held make a pair light again.
 const LIGHT_HELD: u32 = 128;
 
+/// But not before it was counted for as long as a TIME-WAIT lasts.
+const SETTLE_US: u64 = 60 * SECOND_US;
+
 /// Severity 1 from this share on, percent.
 const GONE: u32 = 95;
 
@@ -43,6 +46,10 @@ const RELAXED: u32 = 70;
 
 /// A forecast counts from this share on, percent: a short burst is no exhaustion.
 const FORECAST_FROM: u32 = 25;
+
+/// Where the range is not configured it counts from as many ports on, too: they fit, at every second
+/// port as Linux goes, above 49152, before a wider range shows itself.
+const FORECAST_LEAST: u32 = 8192;
 
 /// Seconds in a row that a forecast must stand before it is said.
 const FORECAST_STANDS: u32 = 3;
@@ -71,6 +78,8 @@ struct Candidate {
 struct Heavy {
     pair: Option<(Pair, Subject)>,
     ports: Ports,
+    /// When it became heavy, microseconds.
+    since_us: u64,
     /// The severity that stands.
     fired: Option<u8>,
     soon: u32,
@@ -203,6 +212,7 @@ impl PortPressure {
         let heavy = &mut self.heavy[place];
         heavy.pair = Some((pair, Subject::pair(seen, seen.at_us)));
         (heavy.fired, heavy.soon, heavy.relaxed) = (None, 0, 0);
+        heavy.since_us = seen.at_us;
         heavy.ports.begin(open, seen.at_us);
         count(&mut heavy.ports, port, seen.step, seen.at_us);
     }
@@ -213,7 +223,8 @@ impl PortPressure {
             let Some((pair, _)) = heavy.pair else { continue };
             heavy.ports.pass_time(at_us);
             let range = configured(&self.ranges, &pair);
-            if heavy.fired.is_none() && heavy.ports.held() < light(range) {
+            let settled = at_us - heavy.since_us >= SETTLE_US && heavy.fired.is_none();
+            if settled && heavy.ports.held() < light(range) {
                 heavy.pair = None;
                 self.places.remove(&pair);
                 continue;
@@ -236,7 +247,9 @@ impl Heavy {
     ) -> Option<Finding> {
         let percent = pressure.percent();
         let soon = pressure.exhausted_in_us.is_some_and(|left_us| left_us <= soon_us);
-        self.soon = if soon && percent >= FORECAST_FROM { self.soon + 1 } else { 0 };
+        let founded = configured || pressure.held >= FORECAST_LEAST;
+        let counts = soon && founded && percent >= FORECAST_FROM;
+        self.soon = if counts { self.soon + 1 } else { 0 };
         let severity = match percent {
             GONE.. => Some(1),
             _ if percent >= high => Some(2),
