@@ -122,14 +122,6 @@ impl Aggregate {
         self.speak(emit);
     }
 
-    /// The capture tells, from time to time, what it took and lost since it last did. Live only: a file
-    /// does not say what it lacks.
-    pub fn feed(&mut self, facts: &FeedFacts, emit: &mut dyn FnMut(Finding)) {
-        self.pass_time(facts.at_ns, emit);
-        self.detectors.feed(facts, &mut self.said);
-        self.speak(emit);
-    }
-
     /// End of input at `end_ns`: alerts that stand are resolved.
     pub fn finish(&mut self, end_ns: u64, emit: &mut dyn FnMut(Finding)) {
         let world = World { legs: &self.legs, collisions: &self.collisions, sight: &self.sight };
@@ -137,10 +129,11 @@ impl Aggregate {
         self.speak(emit);
     }
 
-    /// Says which share of the frames that rules need was lost lately, in millionths: what is
-    /// emitted from here on is less sure by that.
-    pub fn set_loss(&mut self, ppm: u32) {
-        self.loss_ppm = ppm;
+    /// Takes what the capture knows of the feed: what is emitted from here on is less sure by what was
+    /// lost lately. Live only: a file does not say what it lacks.
+    pub fn feed(&mut self, facts: FeedFacts) {
+        self.loss_ppm = facts.loss_ppm;
+        self.detectors.feed(facts);
     }
 
     /// Counted so far.

@@ -32,15 +32,11 @@ const CLEAN: u32 = 3;
 /// Half-seen connections remembered, to find their other halves.
 const HALVES: usize = 1 << 12;
 
-/// What the capture knows of the feed, within the time since it last said so.
+/// What the capture knows of the feed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FeedFacts {
-    /// When, nanoseconds.
-    pub at_ns: u64,
-    /// Frames taken.
-    pub taken: u64,
-    /// Frames that were selected and are lost, wherever.
-    pub lost: u64,
+    /// Share of the frames that rules need that was lost lately, millionths.
+    pub loss_ppm: u32,
 }
 
 /// What may be wrong.
@@ -100,6 +96,7 @@ struct Window {
 /// The rule.
 #[derive(Debug)]
 pub struct MirrorFault {
+    facts: FeedFacts,
     window: Window,
     next_us: u64,
     halves: Vec<Option<(Tuple, Shown)>>,
@@ -113,6 +110,7 @@ impl Detector for MirrorFault {
 
     fn new(_limits: &Limits, seeds: [u64; 4]) -> Self {
         Self {
+            facts: FeedFacts::default(),
             window: Window::default(),
             next_us: 0,
             halves: vec![None; HALVES],
@@ -154,11 +152,11 @@ impl Detector for MirrorFault {
         self.judge(Kind::OneDirection, one_sided, both + halves, at_us, out);
         self.judge(Kind::AsymmetricQueues, apart, both + halves, at_us, out);
         self.judge(Kind::Duplicates, copies, openers, at_us, out);
+        self.judge(Kind::Loss, u64::from(self.facts.loss_ppm), 1_000_000, at_us, out);
     }
 
-    fn feed(&mut self, facts: &FeedFacts, out: &mut Vec<Finding>) {
-        let all = facts.taken + facts.lost;
-        self.judge(Kind::Loss, facts.lost, all, facts.at_ns / 1000, out);
+    fn feed(&mut self, facts: FeedFacts) {
+        self.facts = facts;
     }
 
     fn finish(&mut self, end_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
@@ -179,7 +177,7 @@ impl MirrorFault {
     /// One half of a connection; its other half may have been seen, as a connection of its own.
     fn half(&mut self, tuple: &Tuple, half: Shown) {
         self.window.halves += 1;
-        let slot = tuple.hash_with(&self.state) as usize % HALVES;
+        let slot = self.state.hash_one(tuple) as usize % HALVES;
         match self.halves[slot] {
             Some((other, shown)) if other == *tuple && shown != half => {
                 self.window.split += 2;

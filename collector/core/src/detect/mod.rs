@@ -64,7 +64,7 @@ pub trait Detector: Sized {
     fn finding(&mut self, _finding: &Finding, _world: &World<'_>) {}
 
     /// Takes what the capture says of the feed.
-    fn feed(&mut self, _facts: &FeedFacts, _out: &mut Vec<Finding>) {}
+    fn feed(&mut self, _facts: FeedFacts) {}
 
     /// Time has come to `now_us`: what was due before that is said, with its own deadline as its time.
     /// The order of calls must not matter, only the times: 10 s in one call or in ten say the same.
@@ -110,8 +110,8 @@ macro_rules! detectors {
             }
 
             /// Tells each what the capture says of the feed.
-            pub fn feed(&mut self, facts: &FeedFacts, out: &mut Vec<Finding>) {
-                $(self.$name.feed(facts, out);)+
+            pub fn feed(&mut self, facts: FeedFacts) {
+                $(self.$name.feed(facts);)+
             }
 
             /// Lets time pass for each.
