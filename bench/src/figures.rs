@@ -97,7 +97,7 @@ fn observing(tuples: usize, max_tuples: usize, state: &str) {
     let mut watch = detector(max_tuples);
     huge_pages::advise(&watch);
     fill(&mut watch, &mut mix, &mut out);
-    let used = watch.census().used();
+    let used = watch.occupancy().used();
     let resident = memory::resident_bytes();
     let mut ns = [Vec::new(), Vec::new()];
     let mut batches = Vec::with_capacity(ROUNDS * CHUNKS * CHUNK / BATCH);

@@ -5,7 +5,7 @@
 use xdpwatch_core::aggregate;
 use xdpwatch_core::counters::Counters;
 use xdpwatch_core::finding::{Finding, State};
-use xdpwatch_core::flows::Census;
+use xdpwatch_core::flows::Occupancy;
 
 use crate::health::{Latency, LossWindow};
 
@@ -118,7 +118,7 @@ pub struct DetectorStats {
     /// What happened.
     pub counters: Counters,
     /// Tuples held now, by state.
-    pub census: Census,
+    pub occupancy: Occupancy,
     /// How long closed tuples are remembered at least, nanoseconds; the shortest of all workers.
     pub remembered_ns: u64,
 }
@@ -127,7 +127,7 @@ impl DetectorStats {
     /// Adds another worker's part.
     pub fn add(&mut self, other: &Self) {
         self.counters.add(&other.counters);
-        self.census.add(&other.census);
+        self.occupancy.add(&other.occupancy);
         self.remembered_ns = match self.remembered_ns {
             0 => other.remembered_ns,
             known => known.min(other.remembered_ns),
@@ -178,7 +178,7 @@ impl Stats {
         self.program.iter().for_each(|(name, value)| f("program", name, *value));
         self.skipped.iter().for_each(|(name, value)| f("skipped", name, *value));
         self.detector.counters.each(|name, value| f("detector", name, value));
-        self.detector.census.each(|name, value| f("table", name, value));
+        self.detector.occupancy.each(|name, value| f("table", name, value));
         f("table", "remembered_s", self.detector.remembered_ns / 1_000_000_000);
         self.aggregate.each(|name, value| f("aggregate", name, value));
         let FindingStats { severity_1, severity_2, severity_3, resolved, severe: _ } =

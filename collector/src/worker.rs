@@ -94,7 +94,7 @@ impl Worker {
     pub fn stats(&self) -> DetectorStats {
         DetectorStats {
             counters: self.watch.counters(),
-            census: self.watch.census(),
+            occupancy: self.watch.occupancy(),
             remembered_ns: self.watch.remembered_ns(),
         }
     }

@@ -8,17 +8,31 @@ use alloc::vec::Vec;
 
 use ahash::RandomState;
 
+use crate::census::{Census, Snapshot};
 use crate::collisions::Collisions;
 use crate::detect::{Detectors, FeedFacts, Limits, Seen, World};
 use crate::finding::{Fact, Finding, State};
 use crate::host::Model;
 use crate::hosts::{HostEvidence, Known};
 use crate::legs::{Leg, Legs};
+use crate::services::Services;
 use crate::sight::Sight;
 use crate::watch::{Kind, Output};
 
 /// Findings that one output or moment brings, without growing.
 const SAID: usize = 1 << 10;
+
+/// What rules may know: a macro, because they are changed while this is borrowed.
+macro_rules! world {
+    ($self:ident) => {
+        World {
+            legs: &$self.legs,
+            collisions: &$self.collisions,
+            services: &$self.services,
+            sight: &$self.sight,
+        }
+    };
+}
 
 /// The one aggregator behind all workers.
 #[derive(Debug)]
@@ -26,6 +40,8 @@ pub struct Aggregate {
     legs: Legs,
     collisions: Collisions,
     sight: Sight,
+    services: Services,
+    census: Census,
     detectors: Detectors,
     hosts: HostEvidence,
     counts: Counts,
@@ -48,6 +64,8 @@ pub struct Counts {
     pub standing_full: u64,
     /// Cases that rules could not follow because all places were taken.
     pub rules_full: u64,
+    /// Steps that the census could not count because all places were taken.
+    pub census_full: u64,
 }
 
 impl Counts {
@@ -60,6 +78,7 @@ impl Counts {
         for (model, count) in Model::ALL.iter().zip(self.contradicted) {
             f(model.contradicted_word(), count);
         }
+        f("census_full", self.census_full);
     }
 }
 
@@ -72,6 +91,8 @@ impl Aggregate {
             legs: Legs::new(seeds),
             collisions: Collisions::new(state.clone()),
             sight: Sight::new(state.clone()),
+            services: Services::new(state.clone()),
+            census: Census::new(state.clone()),
             detectors: Detectors::new(limits, seeds),
             hosts: HostEvidence::new(state),
             counts: Counts::default(),
@@ -88,9 +109,10 @@ impl Aggregate {
             Kind::Step(step) => {
                 self.legs.see(&step, &output.tuple, at_us);
                 self.sight.see(&step, &output.tuple);
+                self.services.see(&step, &output.tuple, at_us);
+                self.census.see(&step, &output.tuple, at_us);
                 let seen = Seen { at_us, tuple: &output.tuple, step: &step };
-                let world =
-                    World { legs: &self.legs, collisions: &self.collisions, sight: &self.sight };
+                let world = world!(self);
                 self.detectors.step(&seen, &world, &mut self.said);
                 self.speak(emit);
             }
@@ -117,14 +139,14 @@ impl Aggregate {
 
     /// No output before `now_ns` is to come: what was due before that is emitted.
     pub fn pass_time(&mut self, now_ns: u64, emit: &mut dyn FnMut(Finding)) {
-        let world = World { legs: &self.legs, collisions: &self.collisions, sight: &self.sight };
+        let world = world!(self);
         self.detectors.pass_time((now_ns / 1000).saturating_sub(1), &world, &mut self.said);
         self.speak(emit);
     }
 
     /// End of input at `end_ns`: alerts that stand are resolved.
     pub fn finish(&mut self, end_ns: u64, emit: &mut dyn FnMut(Finding)) {
-        let world = World { legs: &self.legs, collisions: &self.collisions, sight: &self.sight };
+        let world = world!(self);
         self.detectors.finish(end_ns / 1000, &world, &mut self.said);
         self.speak(emit);
     }
@@ -141,7 +163,13 @@ impl Aggregate {
     pub fn counts(&self) -> Counts {
         let mut rules_full = 0;
         self.detectors.each_overflow(|_, count| rules_full += count);
-        Counts { rules_full, ..self.counts }
+        Counts { rules_full, census_full: self.census.overflow(), ..self.counts }
+    }
+
+    /// The largest services and sources at `now_ns`, by the states of their connections.
+    #[must_use]
+    pub fn census(&self, now_ns: u64) -> Snapshot {
+        self.census.snapshot(now_ns / 1000)
     }
 
     /// Emits what the rules said, in order of time.
@@ -157,7 +185,7 @@ impl Aggregate {
 
     fn report(&mut self, mut finding: Finding, emit: &mut dyn FnMut(Finding)) {
         finding.confidence.lower_by_loss(self.loss_ppm);
-        let world = World { legs: &self.legs, collisions: &self.collisions, sight: &self.sight };
+        let world = world!(self);
         self.detectors.finding(&finding, &world);
         emit(finding);
     }

@@ -143,6 +143,15 @@ impl Flow {
         Side::from_bit(self.is(marks::CLOSER_IS_B))
     }
 
+    /// The ends that hold it in TIME-WAIT now.
+    #[must_use]
+    pub fn time_waits(&self) -> [Option<Side>; 2] {
+        let held = self.state == State::TimeWait;
+        let closer = self.closer();
+        let both = held && self.is(marks::BOTH_CLOSED);
+        [held.then_some(closer), both.then_some(closer.peer())]
+    }
+
     /// The end that sent the SYN, if known.
     #[inline]
     #[must_use]

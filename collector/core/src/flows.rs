@@ -1,4 +1,4 @@
-//! The flow tables of one worker, IPv4 and IPv6, behind one door: finding, storing, expiry, census.
+//! The flow tables of one worker, IPv4 and IPv6, behind one door: finding, storing, expiry, occupancy.
 //!
 //! How long a flow is kept stands in `lifetime`. What is past its time is freed when it is looked at,
 //! and by a sweep of bounded cost; where room is short, the sweep also frees what may go, so that
@@ -13,7 +13,7 @@ use crate::lifetime::{Class, give_up, is_over, may_go};
 use crate::table::{GROUP, Hint, Index, Insert, Table, VALUE};
 use crate::tuple::{Key, Tuple};
 
-pub use crate::census::Census;
+pub use crate::occupancy::Occupancy;
 
 /// Every group is swept once in this many ticks, if there are records enough.
 const SWEEP_TICKS: usize = 6000;
@@ -57,7 +57,7 @@ pub struct Flows {
     chores_v4: Chores,
     chores_v6: Chores,
     state: RandomState,
-    census: Census,
+    occupancy: Occupancy,
     horizon_us: u64,
     /// The youngest age at which a closed tuple had to be given up; the horizon if none was.
     remembered_us: u64,
@@ -80,7 +80,7 @@ impl Flows {
     pub fn new(max_tuples: usize, horizon_us: u64, state: RandomState) -> Self {
         let (v4, v6) = (Table::new(max_tuples), Table::new(max_tuples / 4));
         let capacity = (v4.capacity() + v6.capacity()) as u64;
-        let census = Census { capacity, ..Census::default() };
+        let occupancy = Occupancy { capacity, ..Occupancy::default() };
         let chores = || Chores { owed: 0, newcomers: 0, patience_us: horizon_us };
         Self {
             v4,
@@ -88,7 +88,7 @@ impl Flows {
             chores_v4: chores(),
             chores_v6: chores(),
             state,
-            census,
+            occupancy,
             horizon_us,
             remembered_us: horizon_us,
         }
@@ -134,8 +134,8 @@ impl Flows {
 
     /// Tuples held now, by state.
     #[must_use]
-    pub fn census(&self) -> Census {
-        self.census
+    pub fn occupancy(&self) -> Occupancy {
+        self.occupancy
     }
 
     /// How long closed tuples are in fact remembered, microseconds.
@@ -176,8 +176,8 @@ impl Flows {
     #[inline]
     pub fn store(&mut self, place: Place, before: State, flow: &Flow) {
         if before != flow.state {
-            *self.census.of(before) -= 1;
-            *self.census.of(flow.state) += 1;
+            *self.occupancy.of(before) -= 1;
+            *self.occupancy.of(flow.state) += 1;
         }
         match place {
             Place::V4(index) => self.v4.set(index, &flow.pack()),
@@ -195,7 +195,7 @@ impl Flows {
         counters: &mut Counters,
     ) -> Option<(Tuple, Flow)> {
         let class = Class::of(flow.state);
-        let share_full = class.is_share_full(&self.census);
+        let share_full = class.is_share_full(&self.occupancy);
         let (state, horizon_us, hash) = (&self.state, self.horizon_us, lookup.hash);
         let give_up = |words: &[u64; VALUE]| {
             give_up(&Brief::of(words, now_us), class, share_full, horizon_us, now_us)
@@ -221,10 +221,10 @@ impl Flows {
             counters.table_refused += 1;
             return None;
         }
-        *self.census.of(flow.state) += 1;
+        *self.occupancy.of(flow.state) += 1;
         let Insert::Replaced(key, old) = done else { return None };
         let old = Flow::unpack(&old, now_us);
-        *self.census.of(old.state) -= 1;
+        *self.occupancy.of(old.state) -= 1;
         count_given_up(&old.brief(), now_us, &mut self.remembered_us, counters);
         Some((key.tuple(), old))
     }
@@ -243,10 +243,10 @@ impl Flows {
         counters: &mut Counters,
         gone: &mut impl FnMut(&Tuple, &Flow),
     ) {
-        let Self { v4, v6, chores_v4, chores_v6, census, horizon_us, remembered_us, .. } = self;
+        let Self { v4, v6, chores_v4, chores_v6, occupancy, horizon_us, remembered_us, .. } = self;
         let mut freed = |key: Key, words: &[u64; VALUE], is_over: bool| {
             let flow = Flow::unpack(words, now_us);
-            *census.of(flow.state) -= 1;
+            *occupancy.of(flow.state) -= 1;
             if !is_over {
                 count_given_up(&flow.brief(), now_us, remembered_us, counters);
             }
@@ -261,7 +261,7 @@ impl Flows {
     }
 
     fn remove(&mut self, place: Place, state: State) {
-        *self.census.of(state) -= 1;
+        *self.occupancy.of(state) -= 1;
         match place {
             Place::V4(index) => self.v4.remove(index),
             Place::V6(index) => self.v6.remove(index),

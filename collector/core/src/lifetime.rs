@@ -4,9 +4,9 @@
 //! handshakes may take a quarter, open connections seven eighths; closed tuples take what is left and
 //! give way only past their model's deadline.
 
-use crate::census::Census;
 use crate::flow::{Brief, SECOND_US, State};
 use crate::host::linux::TIME_WAIT_US;
+use crate::occupancy::Occupancy;
 
 /// A handshake that went nowhere is forgotten after this.
 const EMBRYONIC_US: u64 = 180 * SECOND_US;
@@ -51,12 +51,14 @@ impl Class {
 
     /// Whether the class has used up its share of the tables.
     #[must_use]
-    pub fn is_share_full(self, census: &Census) -> bool {
+    pub fn is_share_full(self, occupancy: &Occupancy) -> bool {
         match self {
-            Self::Embryonic => census.syn_sent + census.syn_received >= census.capacity / 4,
+            Self::Embryonic => {
+                occupancy.syn_sent + occupancy.syn_received >= occupancy.capacity / 4
+            }
             Self::Open => {
-                let open = census.established + census.fin_wait1 + census.fin_wait2;
-                open >= census.capacity / 8 * 7
+                let open = occupancy.established + occupancy.fin_wait1 + occupancy.fin_wait2;
+                open >= occupancy.capacity / 8 * 7
             }
             Self::Closed | Self::Dead => false,
         }

@@ -61,6 +61,8 @@ pub struct Step {
     pub last_clock: Option<u32>,
     /// The state before; `None` where it was first seen.
     pub before: Option<State>,
+    /// The ends that held the tuple's previous connection in TIME-WAIT, at [`What::Opened`].
+    pub freed: [Option<Side>; 2],
     /// The connection as it is after the step.
     pub flow: Flow,
 }
@@ -89,6 +91,7 @@ impl Step {
             silent_us: seen.now_us.saturating_sub(last_us),
             last_clock: None,
             before,
+            freed: [None; 2],
             flow: *flow,
         }
     }
@@ -116,6 +119,7 @@ impl Step {
             silent_us: now_us.saturating_sub(flow.last_us),
             last_clock: None,
             before: Some(flow.state),
+            freed: [None; 2],
             flow: *flow,
         })
     }

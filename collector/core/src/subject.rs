@@ -9,8 +9,9 @@ use arrayvec::ArrayVec;
 
 use crate::contest::Contest;
 use crate::detect::Seen;
-use crate::finding::{About, Confidence, Endpoint, Facts, Finding, NO_END, Rule, State};
+use crate::finding::{About, Confidence, Endpoint, Fact, Facts, Finding, NO_END, Rule, State};
 use crate::legs::Leg;
+use crate::services::Service;
 use crate::tuple::{Side, Tuple, vlans};
 
 /// Salt of alert ids, apart from flow ids; the rule's number is added to it.
@@ -106,6 +107,19 @@ impl Subject {
     #[must_use]
     pub fn dst(&self) -> Endpoint {
         self.tuple.end(self.client.peer())
+    }
+
+    /// Address and port of the service, as facts: an event about no connection has no such keys.
+    #[must_use]
+    pub fn service_facts(&self) -> [(&'static str, Fact); 2] {
+        let Endpoint { addr, port } = self.dst();
+        [("service.ip", Fact::Address(addr)), ("service.port", Fact::count(port))]
+    }
+
+    /// The service, as rules key it.
+    #[must_use]
+    pub fn service_key(&self) -> Service {
+        Service { end: self.dst(), realm: self.tuple.realm }
     }
 
     /// The connection by its ends.

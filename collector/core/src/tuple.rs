@@ -63,7 +63,13 @@ impl Tuple {
     pub fn of(record: &Record, vlan_key: bool) -> (Self, Side) {
         let src = Endpoint { addr: record.src_addr, port: record.src_port };
         let dst = Endpoint { addr: record.dst_addr, port: record.dst_port };
-        let realm = if vlan_key { with_vlans(record) } else { record.vni };
+        Self::between(src, dst, if vlan_key { with_vlans(record) } else { record.vni })
+    }
+
+    /// The tuple of two ends within a network, and which of its ends the first is.
+    #[inline]
+    #[must_use]
+    pub fn between(src: Endpoint, dst: Endpoint, realm: u32) -> (Self, Side) {
         if src.number() <= dst.number() {
             (Self { a: src, b: dst, realm }, Side::A)
         } else {

@@ -15,7 +15,7 @@ use crate::counters::Counters;
 use crate::detect::tuple_reuse;
 use crate::finding::{Endpoint, Finding};
 use crate::flow::{Flow, SECOND_US, State, marks};
-use crate::flows::{Census, Flows, Found, Place};
+use crate::flows::{Flows, Found, Occupancy, Place};
 use crate::holding::holder;
 use crate::host::{Hosts, Model};
 use crate::relation::{Relation, Seen, answers_for_unknown, begins_unseen, relation};
@@ -165,8 +165,8 @@ impl Watch {
 
     /// Tuples held now, by state.
     #[must_use]
-    pub fn census(&self) -> Census {
-        self.flows.census()
+    pub fn occupancy(&self) -> Occupancy {
+        self.flows.occupancy()
     }
 
     /// The tables' memory, for whoever wants to back it with huge pages before it is used.
@@ -410,7 +410,8 @@ fn push_step(out: &mut Vec<Output>, seen: &Seen, step: Step) {
 fn push_opened(out: &mut Vec<Output>, seen: &Seen, flow: &Flow, previous: Option<&Flow>) {
     let previous_us = previous.map(|old| seen.now_us.saturating_sub(old.changed_us));
     let last_us = previous.map_or(seen.now_us, |old| old.last_us);
-    let step = Step::of(seen, What::Opened { previous_us }, None, last_us, flow);
+    let mut step = Step::of(seen, What::Opened { previous_us }, None, last_us, flow);
+    step.freed = previous.map_or([None; 2], Flow::time_waits);
     push_step(out, seen, step.after(previous));
 }
 

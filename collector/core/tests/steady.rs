@@ -12,6 +12,7 @@ fn watch(max_tuples: usize) -> Watch {
         max_tuples,
         horizon_ns: 300 * SECOND_NS,
         vlan_key: false,
+        hosts: xdpwatch_core::host::Hosts::default(),
         all_reuse: false,
         seeds: [5, 6, 7, 8],
     })
@@ -89,21 +90,25 @@ fn ten_minutes_of_new_connections_add_up_to_the_last_one() {
         }
     }
     watch.observe(&batch, &mut out);
-    let (counters, census) = (watch.counters(), watch.census());
+    let (counters, occupancy) = (watch.counters(), watch.occupancy());
     let returns = (0..total).filter(|n| comes_back(*n)).count() as u64;
     assert_eq!(counters.records, 6 * total);
     assert_eq!(counters.connections, total, "every SYN opened one: {counters:?}");
     assert_eq!(counters.mid_stream, 0, "every other segment found its connection: {counters:?}");
     assert_eq!(counters.self_reuse, returns, "every return found the tuple's earlier life");
     assert_eq!(counters.table_refused + counters.evicted_embryonic + counters.evicted_dead, 0);
-    assert_eq!(census.used(), census.time_wait, "all are closed: {census:?}");
-    assert_eq!(total, census.used() + counters.evicted_closed + returns, "{counters:?} {census:?}");
+    assert_eq!(occupancy.used(), occupancy.time_wait, "all are closed: {occupancy:?}");
+    assert_eq!(
+        total,
+        occupancy.used() + counters.evicted_closed + returns,
+        "{counters:?} {occupancy:?}"
+    );
     let remembered_s = watch.remembered_ns() / SECOND_NS;
     assert!((60..=90).contains(&remembered_s), "remembered for {remembered_s} s");
     println!(
         "{total} connections at {per_s} a second: {} of {} IPv4 places used, {} given up, \
          all remembered for {remembered_s} s at least",
-        census.used(),
+        occupancy.used(),
         90 * per_s,
         counters.evicted_closed
     );
@@ -121,15 +126,15 @@ fn a_syn_flood_on_a_full_table_takes_nothing_that_is_held() {
             watch.observe(&[segment(n, n, stage, BEGIN_NS + n * 1_000_000)], &mut out);
         }
     }
-    assert_eq!(watch.census().time_wait, HELD);
+    assert_eq!(watch.occupancy().time_wait, HELD);
     for n in 0..160_000u64 {
         let at_ns = BEGIN_NS + 20 * SECOND_NS + n * 100_000;
         watch.observe(&[segment(n, 1 << 20 | n, 0, at_ns)], &mut out);
         out.clear();
     }
-    let (counters, census) = (watch.counters(), watch.census());
-    assert_eq!(census.time_wait, HELD, "{counters:?}");
+    let (counters, occupancy) = (watch.counters(), watch.occupancy());
+    assert_eq!(occupancy.time_wait, HELD, "{counters:?}");
     assert_eq!(counters.evicted_closed, 0);
     let gone = counters.evicted_embryonic + counters.table_refused;
-    assert_eq!(gone + census.syn_sent, 160_000, "every SYN is in the table or counted");
+    assert_eq!(gone + occupancy.syn_sent, 160_000, "every SYN is in the table or counted");
 }

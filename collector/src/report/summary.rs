@@ -69,10 +69,10 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
             counters.self_reuse
         ),
     );
-    let census = &stats.detector.census;
+    let occupancy = &stats.detector.occupancy;
     let mut states = Vec::new();
-    census.each(|name, count| states.push((name, if name == "capacity" { 0 } else { count })));
-    line("table", format!("{} of {} tuples", census.used(), census.capacity));
+    occupancy.each(|name, count| states.push((name, if name == "capacity" { 0 } else { count })));
+    line("table", format!("{} of {} tuples", occupancy.used(), occupancy.capacity));
     line("states", or_none(nonzero(states.into_iter())));
     let losses = [
         ("refused", counters.table_refused),

@@ -11,6 +11,8 @@ use hashbrown::HashMap;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::services::Service;
+use crate::shares::Shares;
 use crate::sight::Answers;
 use crate::step::What;
 use crate::subject::Subject;
@@ -61,6 +63,7 @@ pub struct ConnectStalled {
     stalls: Timed<Tuple, Stall>,
     /// Times of the latest stalls by service, microseconds.
     services: HashMap<Endpoint, [u64; RECENT], RandomState>,
+    connects: Shares,
     overflow: u64,
 }
 
@@ -77,12 +80,16 @@ impl Detector for ConnectStalled {
             explain_us: limits.explain_us,
             per_minute: limits.stalls_per_minute.min(RECENT),
             stalls: Timed::new(STALLS, state.clone()),
-            services: HashMap::with_capacity_and_hasher(2 * SERVICES, state),
+            services: HashMap::with_capacity_and_hasher(2 * SERVICES, state.clone()),
+            connects: Shares::new(60 * SECOND_US, state),
             overflow: 0,
         }
     }
 
     fn step(&mut self, seen: &Seen<'_>, world: &World<'_>, out: &mut Vec<Finding>) {
+        if matches!(seen.step.what, What::Opened { .. }) {
+            self.connects.one(Service::of(seen.step, seen.tuple), seen.at_us);
+        }
         match seen.step.what {
             What::SynRepeated if seen.step.flow.state == flow::State::SynSent => {
                 self.repeated(seen);
@@ -125,7 +132,7 @@ impl Detector for ConnectStalled {
     }
 
     fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow + self.connects.overflow()
     }
 }
 
@@ -186,12 +193,14 @@ impl ConnectStalled {
             return None;
         }
         let many = self.count(server, at_us);
-        let severity = if many && stall.answers == Answers::Visible { 2 } else { 3 };
+        let too_large = self.connects.troubled(stall.subject.service_key(), at_us);
+        let severity = if many && too_large && stall.answers == Answers::Visible { 2 } else { 3 };
         stall.fired = Some(severity);
         Some(finding(stall, State::Firing, "pending", severity, at_us))
     }
 
-    /// Counts a stall of the service; whether it has as many within a minute as make it worse.
+    /// Counts a stall of the service; whether it has as many within a minute as make it worse, unless
+    /// its many connects would lose so many SYNs anyway.
     fn count(&mut self, service: Endpoint, at_us: u64) -> bool {
         if !self.services.contains_key(&service) && self.services.len() >= SERVICES {
             self.services.clear();

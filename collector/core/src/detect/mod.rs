@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use crate::collisions::Collisions;
 use crate::finding::{Finding, Rule};
 use crate::legs::{Leg, Legs};
+use crate::services::Services;
 use crate::sight::Sight;
 use crate::step::Step;
 use crate::tuple::Tuple;
@@ -25,6 +26,8 @@ pub struct World<'a> {
     pub legs: &'a Legs,
     /// The collisions that stand.
     pub collisions: &'a Collisions,
+    /// Which services live, and where their latest connections began.
+    pub services: &'a Services,
     /// Of which services the feed shows the answers.
     pub sight: &'a Sight,
 }
@@ -135,8 +138,12 @@ macro_rules! detectors {
 // A new rule is a file beside this one, and one line here.
 detectors! {
     connect_stalled: ConnectStalled,
+    listener_gap: ListenerGap,
     host_timestamp_refusal: HostTimestampRefusal,
     mixed_clocks: MixedClocks,
     port_pressure: PortPressure,
+    half_closed: HalfClosed,
+    fin_unacknowledged: FinUnacknowledged,
+    churn: Churn,
     mirror_fault: MirrorFault,
 }
