@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod command;
+pub mod prefix_args;
 pub mod run;
 
 pub mod capture;

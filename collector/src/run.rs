@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 use xdpwatch_core::detect::Limits;
+use xdpwatch_core::host::Hosts;
 
 use crate::args::Args;
 use crate::replay;
@@ -162,10 +163,16 @@ pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
         horizon_ns: u64::try_from(args.horizon.as_nanos()).unwrap_or(u64::MAX),
         vlan_key: args.vlan_key,
         all_reuse: args.all_reuse,
-        limits: Limits::default(),
+        hosts: Hosts { configured: args.host_model.clone() },
+        limits: limits(args),
         seeds,
         batch: usize::from(args.batch),
     }
+}
+
+/// The rules' thresholds as the arguments give them.
+fn limits(args: &Args) -> Limits {
+    Limits { port_ranges: args.port_range.clone(), ..Limits::default() }
 }
 
 fn read_files(

@@ -34,10 +34,15 @@ pub mod subject;
 
 pub mod aggregate;
 pub mod census;
+pub mod clocks;
 pub mod collisions;
 pub mod group;
 pub mod histogram;
+pub mod hosts;
 pub mod legs;
+pub mod ports;
+pub mod prefix;
 pub mod services;
 pub mod shares;
+pub mod sight;
 pub mod wheel;

@@ -4,6 +4,8 @@ mod advice;
 mod community_id;
 pub mod group;
 pub mod json;
+mod source_advice;
+mod source_text;
 mod summary;
 mod text;
 pub mod time;

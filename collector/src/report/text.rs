@@ -9,7 +9,7 @@ use xdpwatch_core::group::Change;
 
 use super::advice::advice;
 use super::time::rfc3339;
-use super::{Context, Occasion, Reporter, group as group_text, summary};
+use super::{Context, Occasion, Reporter, group as group_text, source_text, summary};
 use crate::stats::Stats;
 
 /// Blocks of text.
@@ -74,7 +74,10 @@ pub fn endpoint(end: &Endpoint) -> String {
 /// What happened, in one sentence.
 #[must_use]
 pub fn summary(finding: &Finding) -> String {
-    if finding.rule.name == "tuple_reuse" { reuse_summary(finding) } else { plain_summary(finding) }
+    if finding.rule.name == "tuple_reuse" {
+        return reuse_summary(finding);
+    }
+    source_text::summary(finding).unwrap_or_else(|| plain_summary(finding))
 }
 
 /// The rule's own line, and the ends that it is about.
@@ -312,7 +315,9 @@ fn confidence(finding: &Finding) -> String {
     if reasons.is_empty() { format!("{percent} %") } else { format!("{percent} % ({reasons})") }
 }
 
-fn word(finding: &Finding, label: &str) -> &'static str {
+/// The word with this label.
+#[must_use]
+pub fn word(finding: &Finding, label: &str) -> &'static str {
     match finding.fact(label) {
         Some(Fact::Word(word)) => word,
         _ => "unknown",
