@@ -121,10 +121,16 @@ pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
         horizon_ns: u64::try_from(args.horizon.as_nanos()).unwrap_or(u64::MAX),
         vlan_key: args.vlan_key,
         all_reuse: args.all_reuse,
-        limits: Limits::default(),
+        limits: limits(args),
         seeds,
         batch: usize::from(args.batch),
     }
+}
+
+/// The rules' thresholds as the arguments give them.
+fn limits(args: &Args) -> Limits {
+    let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Limits { half_closed_us: us(args.half_closed_limit), ..Limits::default() }
 }
 
 fn read_files(

@@ -59,6 +59,7 @@ impl<'a> Sink<'a> {
     pub fn statistics(&mut self, mut stats: Stats, occasion: Occasion) {
         stats.findings = self.findings;
         stats.aggregate = self.aggregate.counts();
+        stats.census = self.aggregate.census(stats.at_ns);
         if self.failure.is_none() {
             self.failure = self.reporter.statistics(self.context, &stats, occasion).err();
         }

@@ -3,6 +3,8 @@
 mod advice;
 mod community_id;
 pub mod json;
+mod rules_advice;
+mod rules_text;
 mod summary;
 mod text;
 pub mod time;

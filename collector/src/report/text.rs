@@ -8,7 +8,7 @@ use xdpwatch_core::finding::{About, Endpoint, Fact, Finding, State};
 
 use super::advice::advice;
 use super::time::rfc3339;
-use super::{Context, Occasion, Reporter, summary};
+use super::{Context, Occasion, Reporter, rules_text, summary};
 use crate::stats::Stats;
 
 /// Blocks of text.
@@ -61,7 +61,10 @@ pub fn endpoint(end: &Endpoint) -> String {
 /// What happened, in one sentence.
 #[must_use]
 pub fn summary(finding: &Finding) -> String {
-    if finding.rule.name == "tuple_reuse" { reuse_summary(finding) } else { plain_summary(finding) }
+    if finding.rule.name == "tuple_reuse" {
+        return reuse_summary(finding);
+    }
+    rules_text::summary(finding).unwrap_or_else(|| plain_summary(finding))
 }
 
 /// The rule's own line, and the ends that it is about.
@@ -288,7 +291,8 @@ fn confidence(finding: &Finding) -> String {
     if reasons.is_empty() { format!("{percent} %") } else { format!("{percent} % ({reasons})") }
 }
 
-fn word(finding: &Finding, label: &str) -> &'static str {
+/// The fact's word.
+pub(super) fn word(finding: &Finding, label: &str) -> &'static str {
     match finding.fact(label) {
         Some(Fact::Word(word)) => word,
         _ => "unknown",
@@ -296,7 +300,7 @@ fn word(finding: &Finding, label: &str) -> &'static str {
 }
 
 /// A number of milliseconds in seconds.
-fn seconds(finding: &Finding, label: &str) -> String {
+pub(super) fn seconds(finding: &Finding, label: &str) -> String {
     match finding.fact(label) {
         Some(Fact::Number(ms)) => format!("{}.{:03} s", ms / 1000, ms % 1000),
         _ => "unknown".to_owned(),
