@@ -172,7 +172,12 @@ pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
 
 /// The rules' thresholds as the arguments give them.
 fn limits(args: &Args) -> Limits {
-    Limits { port_ranges: args.port_range.clone(), ..Limits::default() }
+    let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Limits {
+        half_closed_us: us(args.half_closed_limit),
+        port_ranges: args.port_range.clone(),
+        ..Limits::default()
+    }
 }
 
 fn read_files(

@@ -3,6 +3,7 @@
 //! The places add up: see [`Live`] for the two sums that hold.
 
 use xdpwatch_core::aggregate;
+use xdpwatch_core::census::Snapshot;
 use xdpwatch_core::counters::Counters;
 use xdpwatch_core::finding::{Finding, State};
 use xdpwatch_core::flows::Occupancy;
@@ -176,6 +177,8 @@ pub struct Stats {
     pub detector: DetectorStats,
     /// The aggregator's part.
     pub aggregate: aggregate::Counts,
+    /// Who stands where: the largest services and sources.
+    pub census: Snapshot,
     /// Findings reported.
     pub findings: FindingStats,
     /// Their groups.

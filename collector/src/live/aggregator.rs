@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use xdpwatch_core::aggregate::{Aggregate, Counts};
+use xdpwatch_core::census::Snapshot;
 use xdpwatch_core::detect::FeedFacts;
 
 use super::Told;
@@ -23,6 +24,9 @@ const SHORT_PAUSE: Duration = Duration::from_millis(1);
 /// How long it sleeps at most when nothing waits; workers wake it.
 const LONG_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often the census is taken, in record time: looking through all services costs.
+const CENSUS_NS: u64 = 1_000_000_000;
+
 /// What the aggregator lets others see while it runs.
 #[derive(Debug, Default)]
 pub struct Shown {
@@ -31,12 +35,22 @@ pub struct Shown {
     /// Share of the needed frames that was lost lately, millionths: told to it.
     pub loss_ppm: AtomicU32,
     counts: Mutex<Counts>,
+    census: Mutex<Snapshot>,
 }
 
 impl Shown {
     /// What the aggregator has counted.
     pub fn counts(&self) -> Counts {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who stood where when that was last counted.
+    pub fn census(&self) -> Snapshot {
+        self.census.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show_census(&self, census: Snapshot) {
+        *self.census.lock().unwrap_or_else(PoisonError::into_inner) = census;
     }
 
     fn show(&self, counts: Counts) {
@@ -55,7 +69,7 @@ pub fn run(
 ) {
     let mut merge = Merge::new(outboxes.len());
     let mut aggregate = Aggregate::new(&detection.limits, detection.seeds);
-    let mut reached_ns = 0;
+    let (mut reached_ns, mut census_ns) = (0, 0);
     let mut pass_on = |finding| {
         if tell.try_send((vantage, finding)).is_err() {
             shown.lost.fetch_add(1, Ordering::Relaxed);
@@ -86,6 +100,10 @@ pub fn run(
             aggregate.pass_time(promised_ns, &mut pass_on);
         }
         shown.show(aggregate.counts());
+        if done || reached_ns >= census_ns + CENSUS_NS {
+            census_ns = reached_ns;
+            shown.show_census(aggregate.census(reached_ns));
+        }
         if done {
             return;
         }

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
+use xdpwatch_core::census::{Row, STATES};
 use xdpwatch_core::finding::{About, Fact, Finding, State};
 use xdpwatch_core::group::Change;
 
@@ -64,9 +65,29 @@ impl<W: Write> Reporter for Json<W> {
             let group = groups.entry(group).or_insert_with(|| json!({}));
             group[name] = json!(value);
         });
+        groups.insert("census".to_owned(), census(&stats.census.services, true));
+        groups.insert("census_sources".to_owned(), census(&stats.census.sources, false));
         event.insert("stats".to_owned(), Value::Object(groups));
         self.line(&event)
     }
+}
+
+/// Rows of the census: address, with a service's port, and the count of each state.
+fn census(rows: &[Row], with_port: bool) -> Value {
+    let row = |row: &Row| {
+        let mut object = json!({ "ip": text::address(&row.end.addr) });
+        if with_port {
+            object["port"] = json!(row.end.port);
+        }
+        if row.realm != 0 {
+            object["realm"] = json!(row.realm);
+        }
+        for (state, count) in STATES.into_iter().zip(row.states) {
+            object[state] = json!(count);
+        }
+        object
+    };
+    rows.iter().map(row).collect()
 }
 
 /// The keys that every event begins with.

@@ -4,6 +4,8 @@ mod advice;
 mod community_id;
 pub mod group;
 pub mod json;
+mod rules_advice;
+mod rules_text;
 mod source_advice;
 mod source_text;
 mod summary;

@@ -9,7 +9,7 @@ use xdpwatch_core::group::Change;
 
 use super::advice::advice;
 use super::time::rfc3339;
-use super::{Context, Occasion, Reporter, group as group_text, source_text, summary};
+use super::{Context, Occasion, Reporter, group as group_text, rules_text, source_text, summary};
 use crate::stats::Stats;
 
 /// Blocks of text.
@@ -77,7 +77,9 @@ pub fn summary(finding: &Finding) -> String {
     if finding.rule.name == "tuple_reuse" {
         return reuse_summary(finding);
     }
-    source_text::summary(finding).unwrap_or_else(|| plain_summary(finding))
+    rules_text::summary(finding)
+        .or_else(|| source_text::summary(finding))
+        .unwrap_or_else(|| plain_summary(finding))
 }
 
 /// The rule's own line, and the ends that it is about.
@@ -330,7 +332,8 @@ pub fn seconds_of(ms: i64) -> String {
     format!("{}.{:03} s", ms / 1000, ms % 1000)
 }
 
-fn seconds(finding: &Finding, label: &str) -> String {
+/// A number of milliseconds in seconds.
+pub(super) fn seconds(finding: &Finding, label: &str) -> String {
     match finding.fact(label) {
         Some(Fact::Number(ms)) => seconds_of(ms),
         _ => "unknown".to_owned(),
