@@ -205,6 +205,7 @@ impl Stats {
         self.detector.occupancy.each(|name, value| f("table", name, value));
         f("table", "remembered_s", self.detector.remembered_ns / 1_000_000_000);
         self.aggregate.each(|name, value| f("aggregate", name, value));
+        self.aggregate.legs.each(|name, value| f("legs", name, value));
         let FindingStats { severity_1, severity_2, severity_3, resolved, severe: _ } =
             self.findings;
         f("findings", "severity_1", severity_1);

@@ -37,6 +37,7 @@ pub mod census;
 pub mod clocks;
 pub mod collisions;
 pub mod group;
+mod generations;
 pub mod histogram;
 pub mod hosts;
 pub mod legs;
