@@ -90,3 +90,42 @@ fn unrelated_services_are_not_joined() {
     let score = traffic.judge("unrelated services, 4000/s");
     assert_eq!(score.wrong, 0, "{score}");
 }
+
+/// A full proxy with ports of its own, that opens a connection when the request has come: mostly at once
+/// after the handshake, one in `late` late; its health checks go to each server every two seconds.
+fn full_proxy(seed: u64, per_s: f64, seconds: u64, late: u64) -> Traffic {
+    let (mut dice, mut traffic) = (Dice(seed), Traffic::default());
+    let mut at_us = BEGIN_US;
+    while at_us < BEGIN_US + seconds * 1_000_000 {
+        at_us += 1 + dice.wait_us(1e6 / per_s);
+        let front = front(&mut dice);
+        let rtt_us = 500 + dice.wait_us(20_000.0);
+        let open_us = traffic.connection(front, dice.roll() as u32, at_us, rtt_us, 60_000);
+        let tardy = if dice.below(late) == 0 { dice.wait_us(5_000.0) } else { 0 };
+        let port = dice.client_port();
+        let back = back(&mut dice, port);
+        let sent_us = open_us + 60 + dice.wait_us(40.0) + tardy;
+        traffic.joined(front, back, dice.roll() as u32, sent_us, 9_000);
+    }
+    for n in 0..2 * seconds {
+        let leg =
+            Leg { client: end(PROXY, dice.client_port()), server: end(20 + n as u32 % 4, 8080) };
+        traffic.lonely(leg, dice.roll() as u32, BEGIN_US + n * 500_000 + dice.below(1000), 200);
+    }
+    traffic
+}
+
+#[test]
+fn a_full_proxy_is_joined_by_timing_where_that_is_sure() {
+    for (per_s, seconds, late, least) in [
+        (100.0, 60, 20, 0.6),
+        (2000.0, 10, 20, 0.0),
+        (100.0, 60, 200, 0.7),
+        (2000.0, 10, 200, 0.05),
+    ] {
+        let name = format!("full proxy, {per_s}/s, one in {late} late");
+        let score = full_proxy(5, per_s, seconds, late).judge(&name);
+        assert!(score.precision() >= 0.99 || score.right + score.wrong == 0, "{score}");
+        assert!(score.recall() >= least, "{score}");
+    }
+}

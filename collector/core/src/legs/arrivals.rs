@@ -4,6 +4,9 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use arrayvec::ArrayVec;
+
+use super::timing::{CANDIDATES, Candidate, LAG_MOST_US};
 use super::{FORWARDED_US, Leg};
 use crate::finding::Endpoint;
 
@@ -19,6 +22,8 @@ struct Arrival {
     began_us: u64,
     /// The number of the one before with the same port; see [`Arrivals::by_port`].
     before: u64,
+    /// Whether it is the end of a handshake.
+    completed: bool,
     /// Whether a balancer's connection has been joined with it.
     taken: bool,
 }
@@ -63,6 +68,7 @@ const NO_ARRIVAL: Arrival = Arrival {
     at_us: 0,
     began_us: 0,
     before: 0,
+    completed: false,
     taken: true,
 };
 
@@ -73,13 +79,13 @@ impl Arrivals {
     }
 
     /// A request came: a SYN, or the end of a handshake.
-    pub fn note(&mut self, leg: Leg, at_us: u64, began_us: u64) {
+    pub fn note(&mut self, leg: Leg, at_us: u64, began_us: u64, completed: bool) {
         let port = usize::from(leg.client.port);
         let taken = self.is_taken(&leg, at_us);
         self.count += 1;
         let before = core::mem::replace(&mut self.by_port[port], self.count);
         let slot = self.count as usize % RING;
-        self.ring[slot] = Arrival { leg, at_us, began_us, before, taken };
+        self.ring[slot] = Arrival { leg, at_us, began_us, before, completed, taken };
     }
 
     /// The request, not yet taken, that a connection with the same port may have been opened for.
@@ -98,6 +104,26 @@ impl Arrivals {
             }
         }
         found
+    }
+
+    /// The handshakes completed lately that a full proxy may have opened a connection for, those taken
+    /// too; none where there are too many to tell.
+    pub fn completed(&self, of: &Leg, at_us: u64) -> ArrayVec<Candidate, CANDIDATES> {
+        let mut candidates = ArrayVec::new();
+        for back in 0..self.within(LAG_MOST_US - 1, at_us) {
+            let arrival = &self.ring[(self.count - back) as usize % RING];
+            // A host's own connections, one after another, are no balancer's two legs.
+            let own = arrival.leg.client.addr == of.client.addr || arrival.leg.server == of.server;
+            if !arrival.completed || own {
+                continue;
+            }
+            let Arrival { leg, began_us, taken, .. } = *arrival;
+            let lag_us = at_us.saturating_sub(arrival.at_us);
+            if candidates.try_push(Candidate { leg, began_us, lag_us, taken }).is_err() {
+                return ArrayVec::new();
+            }
+        }
+        candidates
     }
 
     /// A connection was joined with this leg: it is no longer a candidate for others.

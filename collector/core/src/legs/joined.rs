@@ -19,11 +19,14 @@ pub enum By {
     PortAndSequence = 1,
     /// One port, the SYN soon after the request, and a balancer that is known to keep ports.
     PortAndTiming = 2,
+    /// The SYN soon after the end of the request's handshake, where no other comes into question.
+    Timing = 3,
 }
 
 impl By {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::PortAndTsval, Self::PortAndSequence, Self::PortAndTiming];
+    pub const ALL: [Self; 4] =
+        [Self::PortAndTsval, Self::PortAndSequence, Self::PortAndTiming, Self::Timing];
 
     /// The word for it in events.
     #[must_use]
@@ -32,6 +35,7 @@ impl By {
             Self::PortAndTsval => "port_and_tsval",
             Self::PortAndSequence => "port_and_sequence",
             Self::PortAndTiming => "port_and_timing",
+            Self::Timing => "timing",
         }
     }
 

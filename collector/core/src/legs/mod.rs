@@ -2,11 +2,12 @@
 //!
 //! A SYN, SYN/ACK or FIN that a balancer passes on is known again by its numbers (`tokens`). Where the
 //! balancer makes connections of its own, a SYN that it sends belongs to the request that caused it,
-//! as far as port and time tell (`arrivals`, `pairs`). A join that is not sure to 99 % is not made.
+//! as far as port and time tell (`arrivals`, `pairs`, `timing`). A join that is not sure to 99 % is not made.
 
 mod arrivals;
 mod joined;
 mod pairs;
+mod timing;
 mod tokens;
 
 use ahash::RandomState;
@@ -21,7 +22,8 @@ use crate::tuple::Tuple;
 use arrivals::Arrivals;
 use joined::Joined;
 pub use joined::{By, Match, Toward};
-use pairs::Pairs;
+use pairs::{Pairs, percent_if_sure};
+use timing::Timing;
 use tokens::{Sighting, Tokens};
 
 /// A balancer passes a segment on, or opens the connection that a request needs, within this time.
@@ -56,7 +58,7 @@ pub struct Counts {
     pub ambiguous: u64,
     /// Joins that were forgotten for newer ones.
     pub forgotten: u64,
-    /// Pairs of a balancer's address and a server that were forgotten for newer ones.
+    /// Addresses that open connections, and their pairs with servers, forgotten for newer ones.
     pub pairs_forgotten: u64,
 }
 
@@ -76,6 +78,7 @@ pub struct Legs {
     tokens: Tokens,
     arrivals: Arrivals,
     pairs: Pairs,
+    timing: Timing,
     joined: Joined,
     /// The SYN that contests a held tuple, by its number, and when it first came.
     held: Generations<Leg, (u32, u64)>,
@@ -100,6 +103,7 @@ impl Legs {
             tokens: Tokens::new(state.clone()),
             arrivals: Arrivals::new(),
             pairs: Pairs::new(state.clone()),
+            timing: Timing::new(state.clone()),
             joined: Joined::new(state.clone()),
             held: Generations::new(HELD, state),
             counts: Counts::default(),
@@ -125,7 +129,7 @@ impl Legs {
         if completes {
             let (client, server) = step.ends(tuple);
             let leg = Leg { client, server };
-            self.arrivals.note(leg, at_us, step.flow.first_us);
+            self.arrivals.note(leg, at_us, step.flow.first_us, true);
         }
     }
 
@@ -142,7 +146,7 @@ impl Legs {
         if !is_joined {
             self.seek(&syn, at_us);
         }
-        self.arrivals.note(syn.leg, at_us, syn.began_us);
+        self.arrivals.note(syn.leg, at_us, syn.began_us, false);
     }
 
     /// The connection on the tuple may be an older one, whose client was the other end.
@@ -174,21 +178,26 @@ impl Legs {
         true
     }
 
-    /// Looks for the request that made a balancer open this connection.
+    /// Looks for the request that made a balancer open this connection: by its port, else by time.
     fn seek(&mut self, syn: &Syn, at_us: u64) {
         let found = self.arrivals.with_port(&syn.leg, at_us);
         let recent = self.arrivals.within(FORWARDED_US, at_us);
         let sure = self.pairs.by_port(&syn.leg, found.is_one(), recent);
-        let arrivals::Found::One { leg, began_us } = found else {
-            self.counts.ambiguous += u64::from(found == arrivals::Found::Several);
-            return;
-        };
-        match sure {
-            Some(percent) => {
-                self.join((leg, began_us), (syn.leg, at_us), By::PortAndTiming, percent, at_us);
-                self.arrivals.take(&leg, at_us);
+        let candidates = self.arrivals.completed(&syn.leg, at_us);
+        let likeliest = self.timing.weigh(syn.leg.client.addr, &candidates);
+        let back = (syn.leg, at_us);
+        if let (arrivals::Found::One { leg, began_us }, Some(percent)) = (found, sure) {
+            self.join((leg, began_us), back, By::PortAndTiming, percent, at_us);
+            self.arrivals.take(&leg, at_us);
+        } else if let Some((cause, likely)) = likeliest {
+            if let Some(percent) = percent_if_sure(likely, timing::SURE) {
+                self.join((cause.leg, cause.began_us), back, By::Timing, percent, at_us);
+                self.arrivals.take(&cause.leg, at_us);
+            } else {
+                self.counts.ambiguous += 1;
             }
-            None => self.counts.ambiguous += 1,
+        } else {
+            self.counts.ambiguous += u64::from(found != arrivals::Found::Nothing);
         }
     }
 
@@ -223,7 +232,7 @@ impl Legs {
     pub fn counts(&self) -> Counts {
         Counts {
             forgotten: self.joined.forgotten(),
-            pairs_forgotten: self.pairs.forgotten(),
+            pairs_forgotten: self.pairs.forgotten() + self.timing.forgotten(),
             ..self.counts
         }
     }

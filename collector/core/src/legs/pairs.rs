@@ -20,7 +20,7 @@ const TRIALS_MOST: u32 = 1024;
 const PORTS: f64 = 28_232.0;
 
 /// How sure a join must be.
-const SURE: f64 = 0.99;
+pub const SURE: f64 = 0.99;
 
 /// What is known of one pair.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,7 +64,8 @@ impl Pairs {
         }
         let share = f64::from(pair.hits) / f64::from(pair.trials);
         let by_chance = recent as f64 / PORTS;
-        percent(share, (1.0 - share).max(0.01) * by_chance).filter(|_| share >= 0.5)
+        let likely = share / (share + (1.0 - share).max(0.01) * by_chance);
+        percent_if_sure(likely, SURE).filter(|_| share >= 0.5)
     }
 
     /// Pairs forgotten for newer ones.
@@ -73,9 +74,7 @@ impl Pairs {
     }
 }
 
-/// The share that the true one has in all that might be seen, in percent rounded down, if that is
-/// enough.
-fn percent(truth: f64, else_: f64) -> Option<u8> {
-    let sure = truth / (truth + else_);
-    (sure >= SURE).then_some((sure * 100.0) as u8).map(|percent| percent.min(99))
+/// This likelihood in percent, rounded down, if it is enough for a join: `least`.
+pub fn percent_if_sure(likely: f64, least: f64) -> Option<u8> {
+    (likely >= least).then_some(((likely * 100.0) as u8).min(99))
 }
