@@ -66,6 +66,7 @@ impl<'a> Sink<'a> {
     pub fn statistics(&mut self, mut stats: Stats, occasion: Occasion) {
         self.alerts.add_to(&mut stats);
         stats.aggregate = self.aggregate.counts();
+        stats.balancers = self.aggregate.legs().balancers().to_vec();
         if self.failure.is_none() {
             self.failure = self.reporter.statistics(self.context, &stats, occasion).err();
         }

@@ -7,6 +7,7 @@ use xdpwatch_core::counters::Counters;
 use xdpwatch_core::finding::{Finding, State};
 use xdpwatch_core::flows::Occupancy;
 use xdpwatch_core::group;
+use xdpwatch_core::legs::Balancer;
 
 use crate::health::{Latency, LossWindow};
 
@@ -176,6 +177,8 @@ pub struct Stats {
     pub detector: DetectorStats,
     /// The aggregator's part.
     pub aggregate: aggregate::Counts,
+    /// The balancers that joined legs showed.
+    pub balancers: Vec<Balancer>,
     /// Findings reported.
     pub findings: FindingStats,
     /// Their groups.

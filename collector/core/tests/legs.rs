@@ -119,9 +119,9 @@ fn full_proxy(seed: u64, per_s: f64, seconds: u64, late: u64) -> Traffic {
 fn a_full_proxy_is_joined_by_timing_where_that_is_sure() {
     for (per_s, seconds, late, least) in [
         (100.0, 60, 20, 0.6),
-        (2000.0, 10, 20, 0.0),
+        (2000.0, 10, 20, 0.01),
         (100.0, 60, 200, 0.7),
-        (2000.0, 10, 200, 0.05),
+        (2000.0, 10, 200, 0.03),
     ] {
         let name = format!("full proxy, {per_s}/s, one in {late} late");
         let score = full_proxy(5, per_s, seconds, late).judge(&name);

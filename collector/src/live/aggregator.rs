@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use xdpwatch_core::aggregate::{Aggregate, Counts};
 use xdpwatch_core::detect::FeedFacts;
+use xdpwatch_core::legs::Balancer;
 
 use super::Told;
 use super::bell::Bell;
@@ -31,6 +32,7 @@ pub struct Shown {
     /// Share of the needed frames that was lost lately, millionths: told to it.
     pub loss_ppm: AtomicU32,
     counts: Mutex<Counts>,
+    balancers: Mutex<Vec<Balancer>>,
 }
 
 impl Shown {
@@ -39,8 +41,16 @@ impl Shown {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, counts: Counts) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    /// The balancers that it has learned.
+    pub fn balancers(&self) -> Vec<Balancer> {
+        self.balancers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, aggregate: &Aggregate) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = aggregate.counts();
+        let mut balancers = self.balancers.lock().unwrap_or_else(PoisonError::into_inner);
+        balancers.clear();
+        balancers.extend_from_slice(aggregate.legs().balancers());
     }
 }
 
@@ -85,7 +95,7 @@ pub fn run(
             reached_ns = reached_ns.max(promised_ns);
             aggregate.pass_time(promised_ns, &mut pass_on);
         }
-        shown.show(aggregate.counts());
+        shown.show(&aggregate);
         if done {
             return;
         }

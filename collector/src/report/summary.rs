@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use xdpwatch_core::legs::Balancer;
+
+use super::text::{address, endpoint};
 use super::time::rfc3339;
 use super::{Context, Occasion};
 use crate::health::LossWindow;
@@ -91,6 +94,9 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
     if !losses.is_empty() {
         line("noted", losses);
     }
+    for balancer in &stats.balancers {
+        line("balancer", roles(balancer));
+    }
     let findings = &stats.findings;
     line(
         "findings",
@@ -118,6 +124,20 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
     }
     text.push('\n');
     text
+}
+
+/// A balanced service, where its connections come from and go to.
+fn roles(balancer: &Balancer) -> String {
+    let pool: Vec<String> = balancer.pool.iter().map(|(addr, _)| address(addr)).collect();
+    let servers: Vec<String> = balancer.servers.iter().map(|(end, _)| endpoint(end)).collect();
+    format!(
+        "{} from {} to {}; {} connections joined, {} of them by their numbers",
+        endpoint(&balancer.vip),
+        if pool.is_empty() { "the clients' own addresses".to_owned() } else { pool.join(", ") },
+        servers.join(", "),
+        balancer.joined,
+        balancer.by_numbers
+    )
 }
 
 fn captured(file: &FileStats) -> String {

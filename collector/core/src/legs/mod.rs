@@ -7,6 +7,7 @@
 mod arrivals;
 mod joined;
 mod pairs;
+mod roles;
 mod timing;
 mod tokens;
 
@@ -23,6 +24,8 @@ use arrivals::Arrivals;
 use joined::Joined;
 pub use joined::{By, Match, Toward};
 use pairs::{Pairs, percent_if_sure};
+pub use roles::Balancer;
+use roles::Roles;
 use timing::Timing;
 use tokens::{Sighting, Tokens};
 
@@ -60,6 +63,8 @@ pub struct Counts {
     pub forgotten: u64,
     /// Addresses that open connections, and their pairs with servers, forgotten for newer ones.
     pub pairs_forgotten: u64,
+    /// Balancers, their addresses and servers that had no place, by connection.
+    pub roles_not_kept: u64,
 }
 
 impl Counts {
@@ -69,6 +74,7 @@ impl Counts {
         f("ambiguous", self.ambiguous);
         f("forgotten", self.forgotten);
         f("pairs_forgotten", self.pairs_forgotten);
+        f("roles_not_kept", self.roles_not_kept);
     }
 }
 
@@ -80,6 +86,7 @@ pub struct Legs {
     pairs: Pairs,
     timing: Timing,
     joined: Joined,
+    roles: Roles,
     /// The SYN that contests a held tuple, by its number, and when it first came.
     held: Generations<Leg, (u32, u64)>,
     counts: Counts,
@@ -105,6 +112,7 @@ impl Legs {
             pairs: Pairs::new(state.clone()),
             timing: Timing::new(state.clone()),
             joined: Joined::new(state.clone()),
+            roles: Roles::new(),
             held: Generations::new(HELD, state),
             counts: Counts::default(),
         }
@@ -205,7 +213,10 @@ impl Legs {
         let found = |leg| Match { leg, by, percent };
         let is_new = self.joined.join(back, Toward::Client, found(front.0), at_us);
         self.joined.join(front, Toward::Server, found(back.0), at_us);
-        self.counts.joined[by as usize] += u64::from(is_new);
+        if is_new {
+            self.counts.joined[by as usize] += 1;
+            self.roles.learn(&front.0, &back.0, by.is_strong());
+        }
     }
 
     /// The leg on the balancer's other side: towards the client if there is one, else towards the
@@ -227,10 +238,17 @@ impl Legs {
         self.joined.annotate(finding);
     }
 
+    /// The balancers that the joins show.
+    #[must_use]
+    pub fn balancers(&self) -> &[Balancer] {
+        self.roles.balancers()
+    }
+
     /// Counted so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
+            roles_not_kept: self.roles.not_kept(),
             forgotten: self.joined.forgotten(),
             pairs_forgotten: self.pairs.forgotten() + self.timing.forgotten(),
             ..self.counts
