@@ -115,6 +115,7 @@ impl Traffic {
             vlan_key: false,
             all_reuse: false,
             seeds: SEEDS,
+            hosts: Default::default(),
         });
         let mut aggregate = Aggregate::new(&Limits::default(), SEEDS);
         let mut out = Vec::new();
