@@ -41,6 +41,10 @@ pub struct Args {
     /// for several, each a vantage point of its own
     #[arg(short, long, value_name = "FILE", help_heading = "Input")]
     pub read: Vec<PathBuf>,
+    /// Compare two capture files of the same traffic from two places: the clocks, and what was lost
+    /// on the way between them
+    #[arg(long, requires = "read", help_heading = "Input")]
+    pub compare: bool,
     /// Stop after this many packets
     #[arg(long, value_name = "N", help_heading = "Input")]
     pub count: Option<u64>,

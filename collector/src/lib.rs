@@ -33,6 +33,7 @@ pub mod stats;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 
+pub mod compare;
 pub mod replay;
 
 mod progress;

@@ -67,6 +67,7 @@ impl<'a> Sink<'a> {
         self.alerts.add_to(&mut stats);
         stats.aggregate = self.aggregate.counts();
         stats.census = self.aggregate.census(stats.at_ns);
+        stats.balancers = self.aggregate.legs().balancers().to_vec();
         if self.failure.is_none() {
             self.failure = self.reporter.statistics(self.context, &stats, occasion).err();
         }

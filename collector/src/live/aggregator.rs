@@ -10,6 +10,7 @@ use std::time::Duration;
 use xdpwatch_core::aggregate::{Aggregate, Counts};
 use xdpwatch_core::census::Snapshot;
 use xdpwatch_core::detect::FeedFacts;
+use xdpwatch_core::legs::Balancer;
 
 use super::Told;
 use super::bell::Bell;
@@ -36,6 +37,7 @@ pub struct Shown {
     pub loss_ppm: AtomicU32,
     counts: Mutex<Counts>,
     census: Mutex<Snapshot>,
+    balancers: Mutex<Vec<Balancer>>,
 }
 
 impl Shown {
@@ -53,8 +55,16 @@ impl Shown {
         *self.census.lock().unwrap_or_else(PoisonError::into_inner) = census;
     }
 
-    fn show(&self, counts: Counts) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    /// The balancers that it has learned.
+    pub fn balancers(&self) -> Vec<Balancer> {
+        self.balancers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, aggregate: &Aggregate) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = aggregate.counts();
+        let mut balancers = self.balancers.lock().unwrap_or_else(PoisonError::into_inner);
+        balancers.clear();
+        balancers.extend_from_slice(aggregate.legs().balancers());
     }
 }
 
@@ -99,7 +109,7 @@ pub fn run(
             reached_ns = reached_ns.max(promised_ns);
             aggregate.pass_time(promised_ns, &mut pass_on);
         }
-        shown.show(aggregate.counts());
+        shown.show(&aggregate);
         if done || reached_ns >= census_ns + CENSUS_NS {
             census_ns = reached_ns;
             shown.show_census(aggregate.census(reached_ns));

@@ -7,11 +7,13 @@ use serde_json::{Map, Value, json};
 use xdpwatch_core::census::{Row, STATES};
 use xdpwatch_core::finding::{About, Fact, Finding, State};
 use xdpwatch_core::group::Change;
+use xdpwatch_core::legs::Balancer;
 
 use super::advice::advice;
 use super::community_id::community_id;
 use super::time::rfc3339;
-use super::{Context, Occasion, Origin, Reporter, text};
+use super::{Context, Occasion, Origin, Reporter, comparison, text};
+use crate::compare::Comparison;
 use crate::stats::Stats;
 
 /// The JSON Schema of every event.
@@ -68,8 +70,41 @@ impl<W: Write> Reporter for Json<W> {
         groups.insert("census".to_owned(), census(&stats.census.services, true));
         groups.insert("census_sources".to_owned(), census(&stats.census.sources, false));
         event.insert("stats".to_owned(), Value::Object(groups));
+        if !stats.balancers.is_empty() {
+            let balancers: Vec<Value> = stats.balancers.iter().map(balancer).collect();
+            event.insert("balancers".to_owned(), json!(balancers));
+        }
         self.line(&event)
     }
+
+    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
+        let mut event = envelope(context, "comparison", comparison.at_ns);
+        event.insert("comparison".to_owned(), comparison::object(comparison));
+        self.line(&event)
+    }
+}
+
+/// Who is what behind a balanced service.
+fn balancer(balancer: &Balancer) -> Value {
+    let pool: Vec<Value> = balancer
+        .pool
+        .iter()
+        .map(|(addr, count)| json!({ "ip": text::address(addr), "connections": count }))
+        .collect();
+    let servers: Vec<Value> = balancer
+        .servers
+        .iter()
+        .map(|(end, count)| {
+            json!({ "ip": text::address(&end.addr), "port": end.port, "connections": count })
+        })
+        .collect();
+    json!({
+        "vip": { "ip": text::address(&balancer.vip.addr), "port": balancer.vip.port },
+        "joined": balancer.joined,
+        "by_numbers": balancer.by_numbers,
+        "source_nat": pool,
+        "servers": servers,
+    })
 }
 
 /// Rows of the census: address, with a service's port, and the count of each state.

@@ -2,6 +2,7 @@
 
 mod advice;
 mod community_id;
+mod comparison;
 pub mod group;
 pub mod json;
 mod rules_advice;
@@ -17,6 +18,7 @@ use std::io::{self, Write};
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::Change;
 
+use crate::compare::Comparison;
 use crate::stats::Stats;
 
 /// Where the packets of a run came from; each has its own tables, findings and summary.
@@ -94,6 +96,12 @@ pub trait Reporter {
         stats: &Stats,
         occasion: Occasion,
     ) -> io::Result<()>;
+
+    /// Reports what two captures say together; the context is the first one's.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()>;
 }
 
 impl Occasion {

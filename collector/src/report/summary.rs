@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use xdpwatch_core::census::{Row, STATES};
+use xdpwatch_core::legs::Balancer;
 
 use super::text::{address, endpoint};
 use super::time::rfc3339;
@@ -101,6 +102,9 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
     for (n, row) in stats.census.sources.iter().enumerate() {
         line(if n == 0 { "sources" } else { "" }, standing(row, address(&row.end.addr)));
     }
+    for balancer in &stats.balancers {
+        line("balancer", roles(balancer));
+    }
     let findings = &stats.findings;
     line(
         "findings",
@@ -134,6 +138,20 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
 fn standing(row: &Row, name: String) -> String {
     let states = nonzero(STATES.into_iter().zip(row.states));
     format!("{:>9}  {name}: {states}", row.total())
+}
+
+/// A balanced service, where its connections come from and go to.
+fn roles(balancer: &Balancer) -> String {
+    let pool: Vec<String> = balancer.pool.iter().map(|(addr, _)| address(addr)).collect();
+    let servers: Vec<String> = balancer.servers.iter().map(|(end, _)| endpoint(end)).collect();
+    format!(
+        "{} from {} to {}; {} connections joined, {} of them by their numbers",
+        endpoint(&balancer.vip),
+        if pool.is_empty() { "the clients' own addresses".to_owned() } else { pool.join(", ") },
+        servers.join(", "),
+        balancer.joined,
+        balancer.by_numbers
+    )
 }
 
 fn captured(file: &FileStats) -> String {

@@ -9,7 +9,10 @@ use xdpwatch_core::group::Change;
 
 use super::advice::advice;
 use super::time::rfc3339;
-use super::{Context, Occasion, Reporter, group as group_text, rules_text, source_text, summary};
+use super::{
+    Context, Occasion, Reporter, comparison, group as group_text, rules_text, source_text, summary,
+};
+use crate::compare::Comparison;
 use crate::stats::Stats;
 
 /// Blocks of text.
@@ -55,6 +58,11 @@ impl<W: Write> Reporter for Text<W> {
         occasion: Occasion,
     ) -> io::Result<()> {
         self.out.write_all(summary::block(context, stats, occasion).as_bytes())?;
+        self.out.flush()
+    }
+
+    fn comparison(&mut self, _context: &Context, comparison: &Comparison) -> io::Result<()> {
+        self.out.write_all(comparison::block(comparison).as_bytes())?;
         self.out.flush()
     }
 }

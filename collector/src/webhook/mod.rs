@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::Change;
 
+use crate::compare::Comparison;
 use crate::report::{Context, Occasion, Reporter};
 use crate::stats::{Stats, WebhookStats};
 use config::{Hook, WebhookConfig};
@@ -228,5 +229,9 @@ impl Reporter for WithWebhooks<'_> {
     ) -> io::Result<()> {
         let stats = Stats { webhooks: Some(self.webhooks.stats()), ..stats.clone() };
         self.inner.statistics(context, &stats, occasion)
+    }
+
+    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
+        self.inner.comparison(context, comparison)
     }
 }
