@@ -233,6 +233,13 @@ impl Seat {
     }
 }
 
+impl Drop for Seat {
+    /// Whoever leaves, even by a panic, must not keep the others waiting.
+    fn drop(&mut self) {
+        self.exchange.progress_ns[self.index].fetch_max(DONE, Ordering::Release);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,6 +46,40 @@ fn port_preserving_without_timestamps_is_joined_by_the_sequence_number() {
 }
 
 #[test]
+fn ports_of_its_own_with_the_clients_numbers_are_joined_by_the_sequence_number() {
+    for per_s in [100.0, 20_000.0] {
+        let (mut dice, mut traffic) = (Dice(6), Traffic::default());
+        let mut at_us = BEGIN_US;
+        for _ in 0..20_000 {
+            at_us += 1 + dice.wait_us(1e6 / per_s);
+            let front = front(&mut dice);
+            let port = dice.client_port();
+            let back = back(&mut dice, port);
+            let isn = dice.roll() as u32;
+            traffic.connection(front, isn, at_us, 2_000, 9_000);
+            traffic.joined(front, back, isn, at_us + 20 + dice.wait_us(100.0), 9_000);
+        }
+        let score = traffic.judge(&format!("ports of its own, sequence, {per_s}/s"));
+        assert!(score.precision() >= 0.99 && score.recall() >= 0.99, "{score}");
+    }
+}
+
+/// Scanners send one number to many services, floods one from many addresses.
+#[test]
+fn one_number_from_one_or_to_one_joins_nothing() {
+    let mut traffic = Traffic::default();
+    for n in 0..4_000u32 {
+        let (client, server) = if n < 2_000 { (9, 1_000 + n) } else { (1_000 + n, 9) };
+        let leg = Leg { client: end(client, 32_768 + n as u16), server: end(server, 80) };
+        // The two are a second apart.
+        let at_us = BEGIN_US + u64::from(n) * 100 + if n < 2_000 { 0 } else { 1_000_000 };
+        traffic.lonely(leg, 900, at_us, 200);
+    }
+    let score = traffic.judge("one number from one, then to one");
+    assert_eq!(score.wrong, 0, "{score}");
+}
+
+#[test]
 fn port_preserving_with_numbers_of_its_own_is_joined_by_port_and_timing() {
     for per_s in [100.0, 2000.0, 20_000.0] {
         let name = format!("port and timing, {per_s}/s");

@@ -113,8 +113,9 @@ impl<S: Source> Lane<S> {
         let mut counts = Shown::default();
         let mut records = Vec::with_capacity(1 << 14);
         let result = self.capture(&mut counts, &mut records);
-        counts.failure = result.err().map(|error| error.to_string());
-        // Even a broken source must not keep the others waiting.
+        counts.failure = result.err().map(|error| format!("receiving failed: {error}"));
+        // Even a broken source must not keep the others waiting, and they go on until it is known.
+        self.show(&mut counts);
         self.flush(DONE);
         while !self.seat.all_done() {
             self.observe(&mut records);
@@ -257,9 +258,133 @@ impl<S: Source> Lane<S> {
     }
 }
 
+impl<S> Drop for Lane<S> {
+    /// A worker that panics must not keep the others waiting: they end, and so does the capture.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let broken = "it panicked, as said above; please report this defect";
+            shown.failure = Some(format!("worker {} is broken: {broken}", self.number));
+        }
+        self.outbox.promise(DONE);
+    }
+}
+
 impl Shared {
     /// Whether `--count` leaves room for one more record.
     fn wants_more(&self) -> bool {
         self.left.as_ref().is_none_or(|left| left.fetch_sub(1, Ordering::Relaxed) > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handoff::seats;
+    use crate::worker::FILE_SEEDS;
+    use xdpwatch_core::detect::Limits;
+    use xdpwatch_core::host::Hosts;
+
+    /// How a source ends.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Fate {
+        Lasts,
+        Fails,
+        Panics,
+    }
+
+    /// No frames, and the second look may be the last.
+    struct Fragile {
+        fate: Fate,
+        looks: u32,
+    }
+
+    impl Source for Fragile {
+        fn receive(&mut self, _take: impl FnMut(&[u8])) -> io::Result<usize> {
+            self.looks += 1;
+            match self.fate {
+                Fate::Fails if self.looks == 2 => Err(io::Error::other("no queue any more")),
+                Fate::Panics if self.looks == 2 => panic!("this panic belongs to the test"),
+                _ => Ok(0),
+            }
+        }
+
+        fn wait(&mut self, _bell: std::os::fd::RawFd, timeout_ms: i32) -> io::Result<()> {
+            std::thread::sleep(Duration::from_millis(timeout_ms.unsigned_abs().into()));
+            Ok(())
+        }
+
+        fn losses(&self) -> io::Result<Losses> {
+            Ok(Losses::default())
+        }
+    }
+
+    /// Two workers: one that lasts, and one that does not.
+    fn lanes(second: Fate, stop: &Arc<AtomicBool>) -> Vec<Lane<Fragile>> {
+        let detection = crate::worker::Detection {
+            max_tuples: 64,
+            horizon_ns: 0,
+            vlan_key: false,
+            all_reuse: false,
+            hosts: Hosts::default(),
+            limits: Limits::default(),
+            seeds: FILE_SEEDS,
+            batch: 64,
+        };
+        let shared = Shared {
+            stop: Arc::clone(stop),
+            left: None,
+            headers: None,
+            clock: Clock::start(),
+            bells: (0..2).map(|_| Bell::new().unwrap()).collect(),
+            aggregator: Arc::default(),
+        };
+        let lane = |(number, seat)| Lane {
+            number,
+            source: Fragile { fate: if number == 0 { Fate::Lasts } else { second }, looks: 0 },
+            seat,
+            worker: Worker::new(&detection, 2),
+            outbox: Arc::new(Outbox::new()),
+            shown: Arc::default(),
+            shared: shared.clone(),
+        };
+        seats(2, true, 7).into_iter().enumerate().map(lane).collect()
+    }
+
+    #[track_caller]
+    fn soon(what: &str, is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The second worker breaks: it says so while the first goes on, and lets that one end.
+    #[track_caller]
+    fn assert_told(fate: Fate, failure: &str) {
+        let stop = Arc::default();
+        let lanes = lanes(fate, &stop);
+        let outboxes: Vec<_> = lanes.iter().map(|lane| Arc::clone(&lane.outbox)).collect();
+        let shown: Vec<_> = lanes.iter().map(|lane| Arc::clone(&lane.shown)).collect();
+        let threads: Vec<_> =
+            lanes.into_iter().map(|lane| std::thread::spawn(|| lane.run())).collect();
+        let told = |worker: usize| {
+            let shown = shown[worker].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            shown.failure.clone()
+        };
+        soon("it does not say so", || told(1).is_some());
+        assert_eq!(told(1).as_deref(), Some(failure));
+        stop.store(true, Ordering::Release);
+        soon("they do not end", || threads.iter().all(|thread| thread.is_finished()));
+        assert_eq!(told(0), None);
+        assert!(outboxes.iter().all(|outbox| outbox.promised_ns() == DONE));
+    }
+
+    #[test]
+    fn a_worker_that_breaks_says_so_and_keeps_nobody_waiting() {
+        assert_told(Fate::Fails, "receiving failed: no queue any more");
+        let panicked = "it panicked, as said above; please report this defect";
+        assert_told(Fate::Panics, &format!("worker 1 is broken: {panicked}"));
     }
 }

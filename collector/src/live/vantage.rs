@@ -267,8 +267,13 @@ impl Vantage {
                  is back"
             ));
         }
-        let failed = self.shown().find_map(|shown| shown.failure)?;
-        Some(anyhow!("interface {name}: receiving failed: {failed}"))
+        if let Some(failed) = self.shown().find_map(|shown| shown.failure) {
+            return Some(anyhow!("interface {name}: {failed}"));
+        }
+        // Threads end when they are told to, not before.
+        let broken = self.threads.iter().find(|thread| thread.is_finished())?;
+        let thread = broken.thread().name().unwrap_or("a thread");
+        Some(anyhow!("interface {name}: {thread} is broken; please report this defect"))
     }
 
     /// Its clock.

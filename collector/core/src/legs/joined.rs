@@ -17,16 +17,23 @@ pub enum By {
     PortAndTsval = 0,
     /// One port and one sequence number.
     PortAndSequence = 1,
+    /// One sequence number of a SYN, whose addresses and port are all new.
+    Sequence = 2,
     /// One port, the SYN soon after the request, and a balancer that is known to keep ports.
-    PortAndTiming = 2,
+    PortAndTiming = 3,
     /// The SYN soon after the end of the request's handshake, where no other comes into question.
-    Timing = 3,
+    Timing = 4,
 }
 
 impl By {
     /// Every kind.
-    pub const ALL: [Self; 4] =
-        [Self::PortAndTsval, Self::PortAndSequence, Self::PortAndTiming, Self::Timing];
+    pub const ALL: [Self; 5] = [
+        Self::PortAndTsval,
+        Self::PortAndSequence,
+        Self::Sequence,
+        Self::PortAndTiming,
+        Self::Timing,
+    ];
 
     /// The word for it in events.
     #[must_use]
@@ -34,6 +41,7 @@ impl By {
         match self {
             Self::PortAndTsval => "port_and_tsval",
             Self::PortAndSequence => "port_and_sequence",
+            Self::Sequence => "sequence",
             Self::PortAndTiming => "port_and_timing",
             Self::Timing => "timing",
         }
@@ -42,7 +50,7 @@ impl By {
     /// Whether numbers of the segment itself were the evidence.
     #[must_use]
     pub fn is_strong(self) -> bool {
-        self <= Self::PortAndSequence
+        self <= Self::Sequence
     }
 }
 

@@ -1,5 +1,6 @@
 //! Segments that a balancer passes on with numbers unchanged: one port and one TSval or sequence
-//! number, milliseconds apart on two tuples, are one segment.
+//! number, milliseconds apart on two tuples, are one segment. A SYN's sequence number is random and
+//! tells enough without the port.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -34,7 +35,7 @@ impl Sighting {
     }
 }
 
-/// What a twin repeats: client's port, direction, and a number.
+/// What a twin repeats: client's port (0: not that), direction, and a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Token {
     port: u16,
@@ -77,18 +78,32 @@ impl Tokens {
     /// Takes a segment; returns its twin on another leg, if that came just before.
     pub fn see(&mut self, step: &Step, sighting: Sighting, at_us: u64) -> Option<(Sighting, By)> {
         // A balancer may rewrite one of the two numbers and leave the other.
+        let port = sighting.leg.client.port;
         let by_timestamp = step
             .ts_val
-            .and_then(|ts_val| self.exchange(Number::Timestamp(ts_val), sighting, at_us));
-        let by_sequence = self.exchange(Number::Sequence(step.seq), sighting, at_us);
+            .and_then(|ts_val| self.exchange(port, Number::Timestamp(ts_val), sighting, at_us));
         let by_timestamp = by_timestamp.map(|twin| (twin, By::PortAndTsval));
-        by_timestamp.or(by_sequence.map(|twin| (twin, By::PortAndSequence)))
+        let port = if step.is_pure_syn() { 0 } else { port };
+        let by_sequence = self.exchange(port, Number::Sequence(step.seq), sighting, at_us);
+        let by_sequence = by_sequence.and_then(|twin| {
+            if twin.leg.client.port == sighting.leg.client.port {
+                Some((twin, By::PortAndSequence))
+            } else {
+                translates_both_ends(&twin.leg, &sighting.leg).then_some((twin, By::Sequence))
+            }
+        });
+        by_timestamp.or(by_sequence)
     }
 
     /// Puts a segment in its slot; returns its twin if that was there.
-    fn exchange(&mut self, number: Number, sighting: Sighting, at_us: u64) -> Option<Sighting> {
-        let token =
-            Token { port: sighting.leg.client.port, from_client: sighting.from_client, number };
+    fn exchange(
+        &mut self,
+        port: u16,
+        number: Number,
+        sighting: Sighting,
+        at_us: u64,
+    ) -> Option<Sighting> {
+        let token = Token { port, from_client: sighting.from_client, number };
         let hash = self.state.hash_one(token);
         let (slot, tag) = (hash as usize % RECENT, (hash >> 32) as u32);
         let may_be_there = core::mem::replace(&mut self.tags[slot], tag) == tag;
@@ -100,4 +115,10 @@ impl Tokens {
             && at_us.saturating_sub(before.at_us) <= FORWARDED_US;
         is_twin.then_some(before.sighting)
     }
+}
+
+/// Scanners and floods send one number from or to many: only a SYN with new addresses at both ends is
+/// a balancer's, if its port is new too.
+fn translates_both_ends(front: &Leg, back: &Leg) -> bool {
+    front.client.addr != back.client.addr && front.server.addr != back.server.addr
 }

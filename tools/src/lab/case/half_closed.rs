@@ -14,7 +14,7 @@ use anyhow::ensure;
 use super::{BACK, CLIENT, Case, FRONT, PAUSE, PROXY, Pace, Played, SERVER, WEB, configuration};
 use crate::lab::haproxy::{HaProxy, Reload};
 use crate::lab::hosts::{self, State};
-use crate::lab::load::{self, Service};
+use crate::lab::load::{self, Load, Service, Tally};
 use crate::lab::network::Network;
 
 pub const CASE: Case = Case {
@@ -37,6 +37,15 @@ fn play(network: &Network, pace: Pace) -> anyhow::Result<Played> {
     let hold = Duration::from_secs(if pace == Pace::Short { 6 } else { 60 });
     let _server = Service::start(network, SERVER, BACK, 16, load::answer_and_close)?;
     let mut proxy = HaProxy::start(network, PROXY, &configuration("tcp", "", ""), Reload::Hitless)?;
+
+    let tally = ordinary(network)?;
+    played.say(format!(
+        "{} connections that both ends closed, {} failed",
+        tally.done,
+        tally.failures()
+    ));
+    ensure!(tally.failures() == 0, "{played:?}");
+    sleep(PAUSE);
 
     let clients = never_closing(network, CONNECTIONS)?;
     sleep(hold);
@@ -61,6 +70,20 @@ fn play(network: &Network, pace: Pace) -> anyhow::Result<Played> {
     sleep(hold.saturating_sub(Duration::from_secs(2)));
     drop(clients);
     Ok(played)
+}
+
+/// Traffic as it always is. A watcher who knows neither HAProxy nor its configuration learns from it
+/// which of HAProxy's connections carry which clients'.
+fn ordinary(network: &Network) -> anyhow::Result<Tally> {
+    let load = Load {
+        host: CLIENT,
+        from: &[],
+        to: FRONT,
+        rate: 150,
+        lasting: Duration::from_secs(4),
+        exchange: load::ask_and_wait,
+    };
+    load.run(network)
 }
 
 /// Connections whose server has closed, and whose client will when this is dropped.
