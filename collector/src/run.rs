@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use xdpwatch_core::detect::Limits;
 use xdpwatch_core::host::Hosts;
+use xdpwatch_core::legs::Given;
 
 use crate::args::Args;
 use crate::compare::{self, Inputs, Keeper};
@@ -177,6 +178,11 @@ fn limits(args: &Args) -> Limits {
     Limits {
         half_closed_us: us(args.half_closed_limit),
         port_ranges: args.port_range.clone(),
+        balancers: Given {
+            vips: args.vip.clone(),
+            source_nat: args.snat.clone(),
+            servers: args.server.clone(),
+        },
         ..Limits::default()
     }
 }

@@ -90,7 +90,7 @@ impl Aggregate {
     pub fn new(limits: &Limits, seeds: [u64; 4]) -> Self {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
         Self {
-            legs: Legs::new(seeds),
+            legs: Legs::new(limits.balancers.clone(), seeds),
             collisions: Collisions::new(state.clone()),
             sight: Sight::new(state.clone()),
             services: Services::new(state.clone()),
