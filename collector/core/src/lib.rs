@@ -20,6 +20,7 @@ pub mod flows;
 pub mod holding;
 pub mod host;
 pub mod lifetime;
+pub mod lines;
 pub mod occupancy;
 pub mod relation;
 pub mod seq;

@@ -12,12 +12,12 @@ use xdpwatch_prog::record::{Record, flags};
 
 use crate::contest::{Contest, Event};
 use crate::counters::Counters;
-use crate::detect::tuple_reuse;
-use crate::finding::{Endpoint, Finding};
+use crate::detect::tuple_reuse::{self, Report};
+use crate::finding::Endpoint;
 use crate::flow::{Flow, SECOND_US, State, marks};
 use crate::flows::{Flows, Found, Occupancy, Place};
 use crate::holding::holder;
-use crate::host::{Hosts, Model};
+use crate::host::{Hosts, Model, Refusal};
 use crate::relation::{Relation, Seen, answers_for_unknown, begins_unseen, relation};
 use crate::step::{Step, What};
 use crate::timed::Timed;
@@ -91,8 +91,10 @@ pub enum Kind {
     ProvenLinux(Endpoint),
     /// A holder answered otherwise than its model's verdict foretold.
     Contradicted(Endpoint, Model),
-    /// A rule's finding.
-    Finding(Box<Finding>),
+    /// What a refusal by the sequence number got of a holder in TIME-WAIT.
+    Refusal(Endpoint, Refusal),
+    /// What is to be reported of a collision.
+    Report(Box<Report>),
 }
 
 /// One worker's detector.
@@ -463,8 +465,12 @@ impl Speaker<'_> {
         if settled && tuple_reuse::contradicted(contest) {
             push(Kind::Contradicted(host, contest.model));
         }
-        if let Some(finding) = tuple_reuse::observe(contest, event, at_us, self.all_reuse) {
-            push(Kind::Finding(Box::new(finding)));
+        let refusal = tuple_reuse::refusal_seen(contest);
+        if let Some(refusal) = refusal.filter(|_| settled && !contest.model_configured) {
+            push(Kind::Refusal(host, refusal));
+        }
+        if let Some(report) = tuple_reuse::observe(contest, event, at_us, self.all_reuse) {
+            push(Kind::Report(Box::new(report)));
         }
         self.count(contest, event);
     }
