@@ -165,11 +165,22 @@ pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
         horizon_ns: u64::try_from(args.horizon.as_nanos()).unwrap_or(u64::MAX),
         vlan_key: args.vlan_key,
         all_reuse: args.all_reuse,
+        carries_data: carries_data(args),
         hosts: Hosts { configured: args.host_model.clone() },
         limits: limits(args),
         seeds,
         batch: usize::from(args.batch),
     }
+}
+
+/// A file is taken to hold what was sent; what is missing for its filter's sake is guarded against in
+/// `holes`. Live capture leaves data out unless told to take all.
+fn carries_data(args: &Args) -> bool {
+    #[cfg(feature = "xdp")]
+    let takes_all = args.live.select == crate::args::Select::All;
+    #[cfg(not(feature = "xdp"))]
+    let takes_all = false;
+    !args.read.is_empty() || takes_all
 }
 
 /// The rules' thresholds as the arguments give them.

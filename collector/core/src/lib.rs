@@ -18,6 +18,7 @@ pub mod counters;
 pub mod flow;
 pub mod flows;
 pub mod holding;
+pub mod holes;
 pub mod host;
 pub mod lifetime;
 pub mod lines;

@@ -119,6 +119,7 @@ impl Traffic {
             horizon_ns: 60_000_000_000,
             vlan_key: false,
             all_reuse: false,
+            carries_data: true,
             seeds: SEEDS,
             hosts: Default::default(),
         });
