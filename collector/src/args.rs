@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::{ArgAction, ArgGroup, Parser};
 
+use xdpwatch_core::finding::Endpoint;
 use xdpwatch_core::host::Model;
 use xdpwatch_core::prefix::Prefix;
 
 use crate::command::Command;
-use crate::prefix_args::{host_model, port_range};
+use crate::prefix_args::{host_model, port_range, server, snat, vip};
 
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
 /// (TIME-WAIT, FIN-WAIT-2 and others), live on a mirror port or in capture files.
@@ -100,6 +101,16 @@ pub struct Args {
     #[arg(long, value_name = "PREFIX=FIRST-LAST", value_parser = port_range)]
     #[arg(help_heading = "Detection")]
     pub port_range: Vec<(Prefix, (u16, u16))>,
+    /// A service that clients call on a balancer [default: as seen]; repeat it for several
+    #[arg(long, value_name = "ADDR:PORT", value_parser = vip, help_heading = "Detection")]
+    pub vip: Vec<Endpoint>,
+    /// The addresses that balancers call servers from [default: as seen]; repeat it for several
+    #[arg(long, value_name = "PREFIX", value_parser = snat, help_heading = "Detection")]
+    pub snat: Vec<Prefix>,
+    /// The servers behind balancers, IPv6 with a port in brackets: [2001:db8::/64]:80 [default: as seen];
+    /// repeat it for several
+    #[arg(long, value_name = "PREFIX[:PORT]", value_parser = server, help_heading = "Detection")]
+    pub server: Vec<(Prefix, Option<u16>)>,
     /// Report connections that one end closed and the other did not for longer than this
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
     #[arg(help_heading = "Detection")]

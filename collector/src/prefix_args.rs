@@ -1,7 +1,8 @@
-//! Choices of the command line that apply to an address prefix: `10.0.0.0/8=linux`.
+//! Addresses and prefixes of the command line, and choices that apply to a prefix: `10.0.0.0/8=linux`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use xdpwatch_core::finding::Endpoint;
 use xdpwatch_core::host::Model;
 use xdpwatch_core::prefix::Prefix;
 
@@ -30,6 +31,53 @@ pub fn port_range(text: &str) -> Result<(Prefix, (u16, u16)), String> {
     }
 }
 
+/// The service that clients call on a balancer.
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn vip(text: &str) -> Result<Endpoint, String> {
+    let end: SocketAddr = text.parse().map_err(|_| {
+        format!("{text} is no address with a port: give 10.0.0.51:80 or [2001:db8::51]:80")
+    })?;
+    Ok(Endpoint { addr: octets(end.ip()), port: end.port() })
+}
+
+/// Addresses that balancers call servers from.
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn snat(text: &str) -> Result<Prefix, String> {
+    prefix(text)
+}
+
+/// Servers of a prefix, on one port or on any.
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn server(text: &str) -> Result<(Prefix, Option<u16>), String> {
+    let (addresses, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        Some((addresses, "")) => (addresses, None),
+        Some((addresses, rest)) => (addresses, rest.strip_prefix(':').or(Some(""))),
+        // More than one colon is an IPv6 prefix without a port.
+        None if text.matches(':').count() == 1 => {
+            text.split_once(':').map_or((text, None), |(addresses, port)| (addresses, Some(port)))
+        }
+        None => (text, None),
+    };
+    let number = |port: &str| match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(format!("{text}: give a port from 1 to 65535 after the colon")),
+    };
+    Ok((prefix(addresses)?, port.map(number).transpose()?))
+}
+
+fn octets(addr: IpAddr) -> [u8; 16] {
+    match addr {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
 fn split<'a>(text: &'a str, example: &str) -> Result<(Prefix, &'a str), String> {
     let (addresses, choice) =
         text.split_once('=').ok_or_else(|| format!("give a prefix and a choice: {example}"))?;
@@ -43,17 +91,34 @@ fn prefix(text: &str) -> Result<Prefix, String> {
         None => (text, None),
     };
     let wrong = || format!("{text} is no prefix: give 10.0.0.0/8, 10.0.0.5 or 2001:db8::/32");
-    let (octets, bits, before) = match address.parse().map_err(|_| wrong())? {
-        IpAddr::V4(v4) => (v4.to_ipv6_mapped().octets(), 32, 96),
-        IpAddr::V6(v6) => (v6.octets(), 128, 0),
-    };
+    let addr: IpAddr = address.parse().map_err(|_| wrong())?;
+    let (bits, before) = if addr.is_ipv4() { (32, 96) } else { (128, 0) };
     let length = length.map_or(Ok(bits), |text| text.parse::<u8>().map_err(|_| wrong()))?;
-    if length > bits { Err(wrong()) } else { Ok(Prefix::new(octets, before + length)) }
+    if length > bits { Err(wrong()) } else { Ok(Prefix::new(octets(addr), before + length)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn balancers_and_their_servers() {
+        let v4 = octets("10.0.0.51".parse().unwrap());
+        assert_eq!(vip("10.0.0.51:80"), Ok(Endpoint { addr: v4, port: 80 }));
+        assert_eq!(vip("[2001:db8::1]:80").map(|end| end.port), Ok(80));
+        assert!(vip("10.0.0.51").unwrap_err().contains("10.0.0.51:80"));
+        let host = Prefix::new(v4, 128);
+        assert_eq!(snat("10.0.0.51"), Ok(host));
+        assert_eq!(server("10.0.0.51"), Ok((host, None)));
+        assert_eq!(server("10.0.0.51:8080"), Ok((host, Some(8080))));
+        assert_eq!(server("10.0.0.51/32:8080"), Ok((host, Some(8080))));
+        let v6 = Prefix::new(octets("2001:db8::".parse().unwrap()), 32);
+        assert_eq!(server("2001:db8::/32"), Ok((v6, None)));
+        assert_eq!(server("[2001:db8::/32]:80"), Ok((v6, Some(80))));
+        for text in ["10.0.0.51:0", "10.0.0.51:x", "[2001:db8::/32]80", "10.0.0.0/33:80"] {
+            assert!(server(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn prefixes_models_and_ranges_are_read() {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use xdpwatch_core::detect::Limits;
 use xdpwatch_core::host::Hosts;
+use xdpwatch_core::legs::Given;
 
 use crate::args::Args;
 use crate::compare::{self, Inputs, Keeper};
@@ -164,11 +165,22 @@ pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
         horizon_ns: u64::try_from(args.horizon.as_nanos()).unwrap_or(u64::MAX),
         vlan_key: args.vlan_key,
         all_reuse: args.all_reuse,
+        carries_data: carries_data(args),
         hosts: Hosts { configured: args.host_model.clone() },
         limits: limits(args),
         seeds,
         batch: usize::from(args.batch),
     }
+}
+
+/// A file is taken to hold what was sent; what is missing for its filter's sake is guarded against in
+/// `holes`. Live capture leaves data out unless told to take all.
+fn carries_data(args: &Args) -> bool {
+    #[cfg(feature = "xdp")]
+    let takes_all = args.live.select == crate::args::Select::All;
+    #[cfg(not(feature = "xdp"))]
+    let takes_all = false;
+    !args.read.is_empty() || takes_all
 }
 
 /// The rules' thresholds as the arguments give them.
@@ -177,6 +189,11 @@ fn limits(args: &Args) -> Limits {
     Limits {
         half_closed_us: us(args.half_closed_limit),
         port_ranges: args.port_range.clone(),
+        balancers: Given {
+            vips: args.vip.clone(),
+            source_nat: args.snat.clone(),
+            servers: args.server.clone(),
+        },
         ..Limits::default()
     }
 }

@@ -21,6 +21,8 @@ pub struct Detection {
     pub vlan_key: bool,
     /// Whether accepted reuse is reported.
     pub all_reuse: bool,
+    /// Whether the feed carries all segments with data.
+    pub carries_data: bool,
     /// Whose TCP hosts have, as far as configured.
     pub hosts: Hosts,
     /// Thresholds of the rules.
@@ -60,6 +62,7 @@ impl Worker {
             horizon_ns: detection.horizon_ns,
             vlan_key: detection.vlan_key,
             all_reuse: detection.all_reuse,
+            carries_data: detection.carries_data,
             hosts: detection.hosts.clone(),
             seeds: detection.seeds,
         });

@@ -26,7 +26,7 @@ fn findings(cell: &Cell) -> Vec<Finding> {
     watch.finish(last_ns, &mut out);
     out.into_iter()
         .filter_map(|output| match output.kind {
-            Kind::Finding(finding) => Some(*finding),
+            Kind::Report(report) => Some(report.finding(None)),
             _ => None,
         })
         .collect()

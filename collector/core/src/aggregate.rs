@@ -15,6 +15,7 @@ use crate::finding::{Fact, Finding, State};
 use crate::host::Model;
 use crate::hosts::{HostEvidence, Known};
 use crate::legs::{self, Leg, Legs};
+use crate::lines::Lines;
 use crate::services::Services;
 use crate::sight::Sight;
 use crate::watch::{Kind, Output};
@@ -44,6 +45,7 @@ pub struct Aggregate {
     census: Census,
     detectors: Detectors,
     hosts: HostEvidence,
+    lines: Lines,
     counts: Counts,
     /// What the rules say of the output at hand.
     said: Vec<Finding>,
@@ -90,13 +92,14 @@ impl Aggregate {
     pub fn new(limits: &Limits, seeds: [u64; 4]) -> Self {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
         Self {
-            legs: Legs::new(seeds),
+            legs: Legs::new(limits.balancers.clone(), seeds),
             collisions: Collisions::new(state.clone()),
             sight: Sight::new(state.clone()),
             services: Services::new(state.clone()),
             census: Census::new(state.clone()),
             detectors: Detectors::new(limits, seeds),
-            hosts: HostEvidence::new(state),
+            hosts: HostEvidence::new(state.clone()),
+            lines: Lines::new(state),
             counts: Counts::default(),
             said: Vec::with_capacity(SAID),
             loss_ppm: 0,
@@ -113,6 +116,10 @@ impl Aggregate {
                 self.sight.see(&step, &output.tuple);
                 self.services.see(&step, &output.tuple, at_us);
                 self.census.see(&step, &output.tuple, at_us);
+                if let Some(line) = self.lines.see(&step, &output.tuple, at_us) {
+                    let host = output.tuple.end(step.sender).addr;
+                    self.learn(host, |known| known.lines.note(line));
+                }
                 let seen = Seen { at_us, tuple: &output.tuple, step: &step };
                 let world = world!(self);
                 self.detectors.step(&seen, &world, &mut self.said);
@@ -128,13 +135,16 @@ impl Aggregate {
                     known.contradictions = known.contradictions.saturating_add(1);
                 });
             }
-            Kind::Finding(mut finding) => {
+            Kind::Refusal(host, refusal) => self.learn(host.addr, |known| known.refused(refusal)),
+            Kind::Report(report) => {
+                let proven = self.hosts.model(&report.holder().addr);
+                let mut finding = report.finding(proven);
                 if self.is_folded(&finding) {
                     return;
                 }
                 self.legs.annotate(&mut finding);
                 self.hosts.annotate(&mut finding);
-                self.report(*finding, emit);
+                self.report(finding, emit);
             }
         }
     }

@@ -8,6 +8,7 @@ use xdpwatch_prog::record::{Record, flags, marks as record_marks};
 use crate::flow::{Flow, SECOND_US, State};
 use crate::holding::{Sender, held, sender};
 use crate::host::linux::RECYCLED_ISN_AHEAD;
+use crate::host::schedule::Gaps;
 use crate::host::{Attempt, Held, Holder, Model, Verdict, sequence_accepts};
 use crate::seq::ahead;
 use crate::timed::Due;
@@ -90,10 +91,12 @@ pub struct Contest {
     pub held: Held,
     /// The numbers of the new SYN.
     pub attempt: Attempt,
-    /// Whose TCP the holder's is, by configuration; Linux if it says nothing.
+    /// Whose TCP the holder's is, by configuration or evidence; Linux if they say nothing.
     pub model: Model,
     /// Whether the configuration says so.
     pub model_configured: bool,
+    /// Whether what the host did elsewhere says so.
+    pub model_proven: bool,
     /// What the holder's TCP does with it.
     pub verdict: Verdict,
     /// Whether the numbers are the answer's, the tracked ones being unknown or wrong.
@@ -108,6 +111,8 @@ pub struct Contest {
     pub last_syn_us: u64,
     /// Between the last two SYNs, microseconds; 0 after a lone one.
     pub gap_us: u64,
+    /// Between all of them.
+    pub gaps: Gaps,
     /// Last packet of it, microseconds.
     pub last_us: u64,
     /// When it counts as failed unless something happens before; never moves back. Twice the last gap
@@ -208,6 +213,9 @@ impl Contest {
         contest.last_us = last_syn_us;
         contest.syn_count = if last_syn_us > first_us { 2 } else { 1 };
         contest.gap_us = last_syn_us.saturating_sub(first_us);
+        if last_syn_us > first_us {
+            contest.gaps.note(contest.gap_us);
+        }
         contest.due_us = contest.due_us.max(last_syn_us + contest.patience_us());
         contest
     }
@@ -228,6 +236,7 @@ impl Contest {
             attempt,
             model: Model::Linux,
             model_configured: false,
+            model_proven: false,
             verdict: Verdict::Unknown,
             from_answer: false,
             previous: None,
@@ -235,6 +244,7 @@ impl Contest {
             first_us: now_us,
             last_syn_us: now_us,
             gap_us: 0,
+            gaps: Gaps::default(),
             last_us: now_us,
             due_us: now_us + LONE_SYN_US,
             deadline_us: 0,
@@ -259,6 +269,28 @@ impl Contest {
     fn set_model(&mut self, configured: Option<Model>) {
         self.model = configured.unwrap_or(Model::Linux);
         self.model_configured = configured.is_some();
+    }
+
+    /// What the host did elsewhere proves this model: verdict and deadline are taken anew. Configuration
+    /// stands above evidence.
+    pub fn assume(&mut self, model: Model) {
+        if self.model_configured {
+            return;
+        }
+        self.model_proven = true;
+        if model == self.model {
+            return;
+        }
+        let armed_us = self.armed_us();
+        self.model = model;
+        if self.isn_delta().is_some() {
+            self.verdict = model.verdict(&self.held, &self.attempt);
+        }
+        if self.previous.is_some() {
+            let timed = matches!(self.held.state, Holder::TimeWait | Holder::FinWait2);
+            self.deadline_us = armed_us + model.time_wait_us();
+            self.expired = timed && self.first_us >= self.deadline_us;
+        }
     }
 
     fn patience_us(&self) -> u64 {
@@ -306,6 +338,7 @@ impl Contest {
         }
         let unanswered = !self.answered;
         self.gap_us = waited;
+        self.gaps.note(waited);
         self.last_syn_us = now_us;
         self.last_us = now_us;
         self.due_us = self.due_us.max(now_us + self.patience_us());

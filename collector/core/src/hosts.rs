@@ -1,5 +1,5 @@
-//! What hosts were seen to be, whatever is configured: how long they hold, whether they are Linux,
-//! how often they did otherwise than foretold. Said on findings about them.
+//! What hosts were seen to be, whatever is configured: how long they hold, whose TCP theirs is, how often
+//! they did otherwise than foretold. Said on findings about them.
 //!
 //! It lies behind all workers, each of which sees but a share of a host's tuples.
 
@@ -7,12 +7,54 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use crate::finding::{Fact, Finding};
+use crate::host::{Model, Refusal};
+use crate::lines::Line;
 
 /// Hosts remembered at most.
 const HOSTS: usize = 1 << 14;
 
 /// After as many contradictions a host's verdicts are less sure.
 const OFTEN: u32 = 3;
+
+/// As many numbers on a clock's line prove the clock: by chance one of 4000 lies there.
+const ON_LINE: u32 = 2;
+
+/// As many refusals left without an answer, and none answered, are no loss.
+const SILENT: u32 = 3;
+
+/// What a host's initial sequence numbers say of its clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OnLines {
+    ns64: u32,
+    ns128: u32,
+    neither: u32,
+}
+
+impl OnLines {
+    /// A number was compared with the one before on its tuple.
+    pub fn note(&mut self, line: Line) {
+        let count = match line {
+            Line::Ns64 => &mut self.ns64,
+            Line::Ns128 => &mut self.ns128,
+            Line::Neither => &mut self.neither,
+        };
+        *count = count.saturating_add(1);
+    }
+
+    /// The model whose clock it is: some numbers are off it where TIME-WAIT is recycled, or several hosts
+    /// share the address, but as many must lie on it.
+    fn model(&self) -> Option<Model> {
+        let Self { ns64, ns128, neither } = *self;
+        let is_it = |on: u32, off: u32| on >= ON_LINE && on >= off;
+        if is_it(ns64, ns128.saturating_add(neither)) {
+            Some(Model::Linux)
+        } else if is_it(ns128, ns64.saturating_add(neither)) {
+            Some(Model::MacOs)
+        } else {
+            None
+        }
+    }
+}
 
 /// What is known of one host.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,8 +63,33 @@ pub struct Known {
     pub longer_us: u64,
     /// Whether it proved to be Linux.
     pub is_linux: bool,
+    /// What its initial sequence numbers say.
+    pub lines: OnLines,
+    /// SYNs refused by their sequence number that it left unanswered.
+    silent: u32,
+    /// Whether it answered one.
+    answered: bool,
     /// How often it contradicted its model.
     pub contradictions: u32,
+}
+
+impl Known {
+    /// A SYN was refused by its sequence number, with or without an answer.
+    pub fn refused(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Silence => self.silent = self.silent.saturating_add(1),
+            Refusal::Ack | Refusal::Unknown => self.answered = true,
+        }
+    }
+
+    /// Whose TCP it is, surest evidence first. Silence is FreeBSD's answer: OpenBSD's is not known.
+    fn model(&self) -> Option<Model> {
+        let silent = self.silent >= SILENT && !self.answered;
+        self.is_linux
+            .then_some(Model::Linux)
+            .or_else(|| self.lines.model())
+            .or_else(|| silent.then_some(Model::FreeBsd))
+    }
 }
 
 /// A bounded memory of hosts.
@@ -47,14 +114,23 @@ impl HostEvidence {
         true
     }
 
+    /// Whose TCP the host's is, by evidence.
+    #[must_use]
+    pub fn model(&self, host: &[u8; 16]) -> Option<Model> {
+        self.hosts.get(host)?.model()
+    }
+
     /// Adds what is known of the holder to a finding about it.
     pub fn annotate(&self, finding: &mut Finding) {
         let Some(Fact::Address(host)) = finding.fact("holder.ip") else { return };
         let Some(known) = self.hosts.get(&host) else { return };
-        if known.is_linux && finding.fact("host_model_from") == Some(Fact::Word("default")) {
-            finding.set("host_model_from", Fact::Word("evidence"));
+        let proven = finding.fact("host_model_from") == Some(Fact::Word("evidence"));
+        if proven && finding.fact("host_model") == Some(Fact::Word(Model::FreeBsd.word())) {
+            finding.confidence.lower(10, "silence_may_be_loss");
         }
-        if known.contradictions >= OFTEN {
+        // What contradicted the default says nothing against the model that came of it.
+        let replaced = proven && known.model() != Some(Model::Linux);
+        if known.contradictions >= OFTEN && !replaced {
             finding.confidence.lower(20, "host_often_contradicts_model");
         }
         if known.longer_us > 0 {

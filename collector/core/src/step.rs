@@ -29,6 +29,10 @@ pub enum What {
     SynOnHeld,
     /// A FIN came again, or its copy.
     FinRepeated,
+    /// The other end acknowledged data of this one that was not seen. Only where the feed carries data.
+    AckedUnseen,
+    /// Data that others had overtaken, or that came again. Only where the feed carries data.
+    OldData,
     /// It is no longer remembered: replaced by the next on its tuple, given up for another, or past
     /// its time. Connections in TIME-WAIT or reset go without a word. When this is noticed depends on the
     /// table's size, so no alert may depend on it.

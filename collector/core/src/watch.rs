@@ -12,12 +12,13 @@ use xdpwatch_prog::record::{Record, flags};
 
 use crate::contest::{Contest, Event};
 use crate::counters::Counters;
-use crate::detect::tuple_reuse;
-use crate::finding::{Endpoint, Finding};
+use crate::detect::tuple_reuse::{self, Report};
+use crate::finding::Endpoint;
 use crate::flow::{Flow, SECOND_US, State, marks};
 use crate::flows::{Flows, Found, Occupancy, Place};
 use crate::holding::holder;
-use crate::host::{Hosts, Model};
+use crate::holes::hole;
+use crate::host::{Hosts, Model, Refusal};
 use crate::relation::{Relation, Seen, answers_for_unknown, begins_unseen, relation};
 use crate::step::{Step, What};
 use crate::timed::Timed;
@@ -45,6 +46,8 @@ pub struct Config {
     pub vlan_key: bool,
     /// Whether accepted reuse becomes a finding too.
     pub all_reuse: bool,
+    /// Whether the feed carries all segments with data, not only those around opening and closing.
+    pub carries_data: bool,
     /// Whose TCP hosts have, as far as configured.
     pub hosts: Hosts,
     /// Seeds of the table's hash; random live, since strangers choose the tuples.
@@ -58,6 +61,7 @@ impl Default for Config {
             horizon_ns: 300 * SECOND_US * 1000,
             vlan_key: false,
             all_reuse: false,
+            carries_data: false,
             hosts: Hosts::default(),
             seeds: [0; 4],
         }
@@ -91,8 +95,10 @@ pub enum Kind {
     ProvenLinux(Endpoint),
     /// A holder answered otherwise than its model's verdict foretold.
     Contradicted(Endpoint, Model),
-    /// A rule's finding.
-    Finding(Box<Finding>),
+    /// What a refusal by the sequence number got of a holder in TIME-WAIT.
+    Refusal(Endpoint, Refusal),
+    /// What is to be reported of a collision.
+    Report(Box<Report>),
 }
 
 /// One worker's detector.
@@ -259,9 +265,13 @@ impl Watch {
         if answers_for_unknown(&flow, seen) {
             return self.open_unknown(seen, place, flow, out);
         }
+        let hole = if self.config.carries_data { hole(&flow, seen) } else { None };
         flow.advance(seen.record, seen.sender, seen.now_us);
         self.flows.store(place, before, &flow);
         push_advanced(out, seen, before, last_us, &flow);
+        if let Some(what) = hole {
+            push_step(out, seen, Step::of(seen, what, Some(before), last_us, &flow));
+        }
     }
 
     /// A SYN on a tuple that has a flow.
@@ -463,8 +473,12 @@ impl Speaker<'_> {
         if settled && tuple_reuse::contradicted(contest) {
             push(Kind::Contradicted(host, contest.model));
         }
-        if let Some(finding) = tuple_reuse::observe(contest, event, at_us, self.all_reuse) {
-            push(Kind::Finding(Box::new(finding)));
+        let refusal = tuple_reuse::refusal_seen(contest);
+        if let Some(refusal) = refusal.filter(|_| settled && !contest.model_configured) {
+            push(Kind::Refusal(host, refusal));
+        }
+        if let Some(report) = tuple_reuse::observe(contest, event, at_us, self.all_reuse) {
+            push(Kind::Report(Box::new(report)));
         }
         self.count(contest, event);
     }

@@ -4,7 +4,9 @@
 mod balancer;
 
 use balancer::{BEGIN_US, Dice, Traffic, end};
-use xdpwatch_core::legs::Leg;
+use xdpwatch_core::detect::Limits;
+use xdpwatch_core::legs::{Given, Leg};
+use xdpwatch_core::prefix::Prefix;
 
 const VIP: u32 = 51;
 const PROXY: u32 = 249;
@@ -104,6 +106,51 @@ fn a_full_proxy_that_keeps_ports_is_joined_after_the_handshake() {
     }
     let score = traffic.judge("full proxy that keeps ports, 1000/s");
     assert!(score.precision() >= 0.99 && score.recall() >= 0.9, "{score}");
+}
+
+/// What an operator would tell of the balancer.
+fn told() -> Limits {
+    let host = |last| Prefix::new(end(last, 0).addr, 128);
+    let servers = (20..24).map(|last| (host(last), Some(8080))).collect();
+    let balancers = Given { vips: vec![end(VIP, 80)], source_nat: vec![host(PROXY)], servers };
+    Limits { balancers, ..Limits::default() }
+}
+
+#[test]
+fn a_configured_balancer_needs_no_learning() {
+    let few = || {
+        let (mut dice, mut traffic) = (Dice(7), Traffic::default());
+        for n in 0..4 {
+            let (front, at_us) = (front(&mut dice), BEGIN_US + n * 100_000);
+            let back =
+                Leg { server: end(20 + n as u32, 8080), ..back(&mut dice, front.client.port) };
+            traffic.connection(front, dice.roll() as u32, at_us, 20_000, 30_000);
+            traffic.joined(front, back, dice.roll() as u32, at_us + 50, 30_000);
+        }
+        traffic
+    };
+    assert_eq!(few().judge("four connections, learned").right, 0);
+    let score = few().judge_given("four connections, configured", &told());
+    assert_eq!((score.right, score.wrong, score.missed), (4, 0, 0));
+}
+
+/// Of 20 000 a second, others' requests are four in five: knowing the balancer leaves its own.
+#[test]
+fn a_configured_balancer_is_joined_among_much_other_traffic() {
+    let crowd = || {
+        let mut traffic = port_preserving(8, 2_000.0, 4, false);
+        let mut dice = Dice(9);
+        for n in 0..72_000 {
+            let server = end(60 + n % 7, 443);
+            let leg = Leg { server, ..front(&mut dice) };
+            traffic.lonely(leg, dice.roll() as u32, BEGIN_US + u64::from(n) * 55, 2_000);
+        }
+        traffic
+    };
+    let learned = crowd().judge("in a crowd, learned");
+    let score = crowd().judge_given("in a crowd, configured", &told());
+    assert!(score.precision() >= 0.99 && score.recall() > learned.recall(), "{learned}; {score}");
+    assert!(score.recall() >= 0.95, "{score}");
 }
 
 /// Two services that have nothing to do with each other: agreeing ports are chance.

@@ -16,7 +16,7 @@ fn watch(max_tuples: usize, all_reuse: bool) -> Watch {
 fn findings(out: Vec<Output>) -> Vec<Finding> {
     out.into_iter()
         .filter_map(|output| match output.kind {
-            Kind::Finding(finding) => Some(*finding),
+            Kind::Report(report) => Some(report.finding(None)),
             _ => None,
         })
         .collect()

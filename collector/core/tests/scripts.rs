@@ -23,6 +23,7 @@ fn config(text: &str) -> Config {
         max_tuples: 4096,
         horizon_ns: 300_000_000_000,
         vlan_key: text.contains("// option: vlan-key"),
+        carries_data: text.contains("// option: data"),
         all_reuse: text.contains("// option: all-reuse"),
         hosts: hosts(text),
         seeds: SEEDS,

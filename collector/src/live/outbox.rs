@@ -32,7 +32,7 @@ impl Outbox {
     /// Puts an output in, or counts it as lost.
     pub fn put(&self, output: Output) {
         let reserved = match output.kind {
-            Kind::Finding(_) => 0,
+            Kind::Report(_) => 0,
             _ => PLACES_FOR_FINDINGS,
         };
         if self.queue.len() + reserved >= PLACES || self.queue.push(output).is_err() {

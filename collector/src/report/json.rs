@@ -89,17 +89,29 @@ fn balancer(balancer: &Balancer) -> Value {
     let pool: Vec<Value> = balancer
         .pool
         .iter()
-        .map(|(addr, count)| json!({ "ip": text::address(addr), "connections": count }))
+        .map(|member| {
+            json!({
+                "ip": text::address(&member.end),
+                "connections": member.connections,
+                "configured": member.configured,
+            })
+        })
         .collect();
     let servers: Vec<Value> = balancer
         .servers
         .iter()
-        .map(|(end, count)| {
-            json!({ "ip": text::address(&end.addr), "port": end.port, "connections": count })
+        .map(|member| {
+            json!({
+                "ip": text::address(&member.end.addr),
+                "port": member.end.port,
+                "connections": member.connections,
+                "configured": member.configured,
+            })
         })
         .collect();
     json!({
         "vip": { "ip": text::address(&balancer.vip.addr), "port": balancer.vip.port },
+        "configured": balancer.configured,
         "joined": balancer.joined,
         "by_numbers": balancer.by_numbers,
         "source_nat": pool,

@@ -70,6 +70,9 @@ fn mirror_fault(finding: &Finding) -> String {
     let what = match word(finding, "kind") {
         "one_direction" => "of the connections show one direction only",
         "duplicates" => "of the segments that open or close come twice",
+        "loss" if finding.fact("told_by") == Some(Fact::Word("acknowledgments")) => {
+            "of the new connections lack data that the other end acknowledged"
+        }
         "loss" => "of the needed frames are lost",
         _ => "of the connections are split: their directions reach different workers",
     };

@@ -142,11 +142,16 @@ fn standing(row: &Row, name: String) -> String {
 
 /// A balanced service, where its connections come from and go to.
 fn roles(balancer: &Balancer) -> String {
-    let pool: Vec<String> = balancer.pool.iter().map(|(addr, _)| address(addr)).collect();
-    let servers: Vec<String> = balancer.servers.iter().map(|(end, _)| endpoint(end)).collect();
+    let pool: Vec<String> = balancer.pool.iter().map(|member| address(&member.end)).collect();
+    let servers: Vec<String> =
+        balancer.servers.iter().map(|member| endpoint(&member.end)).collect();
+    if balancer.joined == 0 {
+        return format!("{} (configured); no connection joined", endpoint(&balancer.vip));
+    }
     format!(
-        "{} from {} to {}; {} connections joined, {} of them by their numbers",
+        "{}{} from {} to {}; {} connections joined, {} of them by their numbers",
         endpoint(&balancer.vip),
+        if balancer.configured { " (configured)" } else { "" },
         if pool.is_empty() { "the clients' own addresses".to_owned() } else { pool.join(", ") },
         servers.join(", "),
         balancer.joined,

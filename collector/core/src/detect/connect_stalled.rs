@@ -1,16 +1,18 @@
 //! `connect_stalled`: a SYN repeated without an answer on a tuple that nobody held before.
 //!
 //! A stall on a leg that joins a collision on the balancer's other leg is that collision's, and says
-//! nothing here. Where the feed does not show the server's direction, silence is no stall.
+//! nothing here; nor does one of a source whose timestamps the server is known to refuse. Where the feed does not show the server's direction, silence is no stall.
 
 use alloc::vec::Vec;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
+use super::host_timestamp_refusal::HostTimestampRefusal;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::host::schedule::Gaps;
 use crate::services::Service;
 use crate::shares::Shares;
 use crate::sight::Answers;
@@ -28,6 +30,9 @@ const SERVICES: usize = 1 << 12;
 /// The most recent stalls of a service whose times are kept.
 const RECENT: usize = 8;
 
+/// Refusals by a source's timestamps that may stand at a time: no more than that rule follows.
+const REFUSALS: usize = 1 << 10;
+
 /// A SYN again this soon is the mirror's copy of it: real ones wait longer.
 const COPY_US: u64 = 10_000;
 
@@ -40,6 +45,7 @@ struct Stall {
     subject: Subject,
     last_us: u64,
     gap_us: u64,
+    gaps: Gaps,
     syn_count: u32,
     ts_offered: bool,
     due_us: u64,
@@ -64,6 +70,8 @@ pub struct ConnectStalled {
     /// Times of the latest stalls by service, microseconds.
     services: HashMap<Endpoint, [u64; RECENT], RandomState>,
     connects: Shares,
+    /// Source and server address of the standing refusals that explain stalls.
+    refusals: HashSet<([u8; 16], [u8; 16]), RandomState>,
     overflow: u64,
 }
 
@@ -81,7 +89,8 @@ impl Detector for ConnectStalled {
             per_minute: limits.stalls_per_minute.min(RECENT),
             stalls: Timed::new(STALLS, state.clone()),
             services: HashMap::with_capacity_and_hasher(2 * SERVICES, state.clone()),
-            connects: Shares::new(60 * SECOND_US, state),
+            connects: Shares::new(60 * SECOND_US, state.clone()),
+            refusals: HashSet::with_capacity_and_hasher(2 * REFUSALS, state),
             overflow: 0,
         }
     }
@@ -103,6 +112,19 @@ impl Detector for ConnectStalled {
             }
             What::Opened { .. } | What::SynOnHeld => self.ended(seen, "failed", world, out),
             _ => {}
+        }
+    }
+
+    fn finding(&mut self, finding: &Finding, _world: &World<'_>) {
+        if finding.rule != &HostTimestampRefusal::RULE {
+            return;
+        }
+        let Some(Fact::Address(server)) = finding.fact("dest_ip") else { return };
+        let pair = (finding.src.addr, server);
+        match finding.state {
+            State::Resolved => _ = self.refusals.remove(&pair),
+            State::Firing if self.refusals.len() < REFUSALS => _ = self.refusals.insert(pair),
+            State::Firing => self.overflow += 1,
         }
     }
 
@@ -145,6 +167,7 @@ impl ConnectStalled {
         }
         if let Some(stall) = self.stalls.get_mut(tuple) {
             stall.gap_us = at_us.saturating_sub(stall.last_us);
+            stall.gaps.note(stall.gap_us);
             stall.last_us = at_us;
             stall.syn_count += 1;
             if stall.fired.is_some() {
@@ -152,10 +175,13 @@ impl ConnectStalled {
             }
             return;
         }
+        let mut gaps = Gaps::default();
+        gaps.note(step.silent_us);
         let stall = Stall {
             subject: Subject::connection(seen),
             last_us: at_us,
             gap_us: step.silent_us,
+            gaps,
             syn_count: 2,
             ts_offered: step.ts_val.is_some(),
             due_us: at_us + self.explain_us,
@@ -189,7 +215,7 @@ impl ConnectStalled {
         let server = stall.subject.dst();
         stall.answers = world.sight.answers(&server);
         let not_visible = stall.answers == Answers::NotVisible;
-        if not_visible || world.collides_beyond(&stall.subject.leg(), stall.subject.began_us) {
+        if not_visible || self.is_refusal(stall) || world.collides_beyond(&stall.subject.leg(), stall.subject.began_us) {
             return None;
         }
         let many = self.count(server, at_us);
@@ -197,6 +223,12 @@ impl ConnectStalled {
         let severity = if many && too_large && stall.answers == Answers::Visible { 2 } else { 3 };
         stall.fired = Some(severity);
         Some(finding(stall, State::Firing, "pending", severity, at_us))
+    }
+
+    /// Whether the server drops SYNs of this source by their timestamps.
+    fn is_refusal(&self, stall: &Stall) -> bool {
+        let pair = (stall.subject.src().addr, stall.subject.dst().addr);
+        stall.ts_offered && self.refusals.contains(&pair)
     }
 
     /// Counts a stall of the service; whether it has as many within a minute as make it worse, unless
@@ -234,6 +266,7 @@ fn finding(
     let not_visible = stall.answers == Answers::NotVisible;
     let facts = Facts::from_iter([
         ("syn_count", Fact::count(stall.syn_count)),
+        ("retry_schedule", stall.gaps.fact()),
         ("stall_ms", Fact::ms(stall_us)),
         ("answer", Fact::Word(if not_visible { "not_visible" } else { "none" })),
         ("outcome", Fact::Word(outcome)),

@@ -1,8 +1,10 @@
-//! The thresholds of the rules: what counts as too long or too many. Each has its default here.
+//! The thresholds of the rules: what counts as too long or too many, each with its default, and what is
+//! configured of the network.
 
 use alloc::vec::Vec;
 
 use crate::flow::SECOND_US;
+use crate::legs::Given;
 use crate::prefix::Prefix;
 
 /// Thresholds; README's table of rules names them with their flags.
@@ -44,6 +46,8 @@ pub struct Limits {
     pub ports_soon_us: u64,
     /// `port_pressure`: port ranges of sources, both ends included; the first that fits counts.
     pub port_ranges: Vec<(Prefix, (u16, u16))>,
+    /// What is configured of balancers.
+    pub balancers: Given,
 }
 
 impl Default for Limits {
@@ -64,6 +68,7 @@ impl Default for Limits {
             ports_high: 80,
             ports_soon_us: 60 * SECOND_US,
             port_ranges: Vec::new(),
+            balancers: Given::default(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `mirror_fault`: the feed itself is broken: one direction is missing, segments come twice, segments
 //! are lost, or the two directions of a connection reach different workers.
 //!
-//! Judged every ten seconds from what was seen within them; loss from what the capture counts. Copies
-//! are harmless to the other rules, which know them: severity 3, the rest 2.
+//! Judged every ten seconds from what was seen within them; loss from what the capture counts and, where
+//! the feed carries data, from what ends acknowledge that was never seen. Copies are harmless to the other rules, which know them: severity 3, the rest 2.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -32,6 +32,10 @@ const CLEAN: u32 = 3;
 /// Half-seen connections remembered, to find their other halves.
 const HALVES: usize = 1 << 12;
 
+/// Data this long after its acknowledgment was only shown late; a retransmission takes longer, and
+/// nobody sends again what is acknowledged.
+const LATE_US: u64 = 50_000;
+
 /// What the capture knows of the feed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FeedFacts {
@@ -46,17 +50,19 @@ enum Kind {
     Duplicates,
     Loss,
     AsymmetricQueues,
+    /// Loss, as acknowledgments show it.
+    Unseen,
 }
 
-const KINDS: [Kind; 4] =
-    [Kind::OneDirection, Kind::Duplicates, Kind::Loss, Kind::AsymmetricQueues];
+const KINDS: [Kind; 5] =
+    [Kind::OneDirection, Kind::Duplicates, Kind::Loss, Kind::AsymmetricQueues, Kind::Unseen];
 
 impl Kind {
     fn word(self) -> &'static str {
         match self {
             Self::OneDirection => "one_direction",
             Self::Duplicates => "duplicates",
-            Self::Loss => "loss",
+            Self::Loss | Self::Unseen => "loss",
             Self::AsymmetricQueues => "asymmetric_queues",
         }
     }
@@ -67,6 +73,8 @@ impl Kind {
             Self::OneDirection | Self::AsymmetricQueues => 20,
             Self::Duplicates => 10,
             Self::Loss => 1,
+            // Of connections, each of which has many segments.
+            Self::Unseen => 5,
         }
     }
 
@@ -91,6 +99,10 @@ struct Window {
     split: u64,
     openers: u64,
     copies: u64,
+    /// Connections that began.
+    opened: u64,
+    /// Connections of which data was acknowledged that was never seen.
+    unseen: u64,
 }
 
 /// The rule.
@@ -101,7 +113,9 @@ pub struct MirrorFault {
     next_us: u64,
     halves: Vec<Option<(Tuple, Shown)>>,
     state: RandomState,
-    alerts: [Alert; 4],
+    /// Connections of which acknowledged data was not seen, and since when.
+    unseen: Vec<Option<(Tuple, u64)>>,
+    alerts: [Alert; 5],
 }
 
 impl Detector for MirrorFault {
@@ -114,6 +128,7 @@ impl Detector for MirrorFault {
             window: Window::default(),
             next_us: 0,
             halves: vec![None; HALVES],
+            unseen: vec![None; HALVES],
             state: RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]),
             alerts: Default::default(),
         }
@@ -126,7 +141,11 @@ impl Detector for MirrorFault {
         let is_copy = seen.step.silent_us < COPY_US;
         match seen.step.what {
             What::SynRepeated | What::FinRepeated if is_copy => self.window.copies += 1,
-            What::Opened { .. } if seen.step.is_pure_syn() => self.window.openers += 1,
+            What::Opened { .. } if seen.step.is_pure_syn() => {
+                self.window.openers += 1;
+                self.window.opened += 1;
+            }
+            What::AckedUnseen | What::OldData => self.hole(seen),
             What::Moved if seen.step.has(xdpwatch_prog::record::flags::FIN) => {
                 self.window.openers += 1;
             }
@@ -146,13 +165,15 @@ impl Detector for MirrorFault {
         let at_us = self.next_us;
         // Windows without a packet tell nothing, so they are passed over.
         self.next_us = (now_us / WINDOW_US + 1) * WINDOW_US;
-        let Window { both, halves, split, openers, copies } = core::mem::take(&mut self.window);
+        let window = core::mem::take(&mut self.window);
+        let Window { both, halves, split, openers, copies, opened, unseen } = window;
         let apart = split * 2 > halves;
         let (one_sided, apart) = if apart { (0, halves) } else { (halves, 0) };
         self.judge(Kind::OneDirection, one_sided, both + halves, at_us, out);
         self.judge(Kind::AsymmetricQueues, apart, both + halves, at_us, out);
         self.judge(Kind::Duplicates, copies, openers, at_us, out);
         self.judge(Kind::Loss, u64::from(self.facts.loss_ppm), 1_000_000, at_us, out);
+        self.judge(Kind::Unseen, unseen, opened, at_us, out);
     }
 
     fn feed(&mut self, facts: FeedFacts) {
@@ -187,6 +208,26 @@ impl MirrorFault {
         }
     }
 
+    /// Acknowledged data was not seen, or did come after all. Each connection counts once.
+    fn hole(&mut self, seen: &Seen<'_>) {
+        let slot = self.state.hash_one(seen.tuple) as usize % HALVES;
+        let began_us = seen.step.flow.first_us;
+        let known = self.unseen[slot].filter(|(tuple, since_us)| {
+            tuple == seen.tuple && *since_us >= began_us
+        });
+        match (seen.step.what, known) {
+            (What::AckedUnseen, None) => {
+                self.window.unseen += 1;
+                self.unseen[slot] = Some((*seen.tuple, seen.at_us));
+            }
+            (What::OldData, Some((_, since_us))) if seen.at_us - since_us <= LATE_US => {
+                self.window.unseen = self.window.unseen.saturating_sub(1);
+                self.unseen[slot] = None;
+            }
+            _ => {}
+        }
+    }
+
     /// Says what follows of `bad` among `all`.
     fn judge(&mut self, kind: Kind, bad: u64, all: u64, at_us: u64, out: &mut Vec<Finding>) {
         let alert = &mut self.alerts[kind as usize];
@@ -216,10 +257,16 @@ impl MirrorFault {
 }
 
 fn finding(subject: &Subject, kind: Kind, share: i64, state: State, at_us: u64) -> Finding {
-    let facts = Facts::from_iter([
+    let mut facts = Facts::from_iter([
         ("kind", Fact::Word(kind.word())),
         ("share", Fact::Number(share)),
     ]);
+    let told_by = match kind {
+        Kind::Loss => Some("counters"),
+        Kind::Unseen => Some("acknowledgments"),
+        _ => None,
+    };
+    facts.extend(told_by.map(|by| ("told_by", Fact::Word(by))));
     let blank = subject.finding(&MirrorFault::RULE, state, at_us);
     Finding { cause: kind.word(), severity: kind.severity(), facts, ..blank }
 }

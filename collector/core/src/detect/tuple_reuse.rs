@@ -4,7 +4,7 @@
 //! resolved once the outcome is known. Accepted reuse is a finding only when asked for.
 
 use crate::contest::{Answer, Contest, Event};
-use crate::finding::{Confidence, Fact, Facts, Finding, Rule, State};
+use crate::finding::{Confidence, Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{IDLE_UNKNOWN, marks};
 use crate::holding::Sender;
 use crate::host::{Holder, Model, Refusal, Verdict};
@@ -41,8 +41,35 @@ impl Outcome {
     }
 }
 
+/// What is to be reported of a contest. The finding is made behind all workers, where more may be known
+/// of the holder than its own worker saw.
+#[derive(Clone, Debug)]
+pub struct Report {
+    contest: Contest,
+    state: State,
+    outcome: Outcome,
+    at_us: u64,
+}
+
+impl Report {
+    /// The end that holds the tuple.
+    #[must_use]
+    pub fn holder(&self) -> Endpoint {
+        self.contest.tuple.end(self.contest.initiator.peer())
+    }
+
+    /// The finding; `proven`: the holder's model as its host's deeds elsewhere prove it.
+    #[must_use]
+    pub fn finding(mut self, proven: Option<Model>) -> Finding {
+        if let Some(model) = proven {
+            self.contest.assume(model);
+        }
+        finding(&self.contest, self.state, self.outcome, self.at_us)
+    }
+}
+
 /// What to report of this event, if anything. Marks the contest once an alert stands.
-pub fn observe(contest: &mut Contest, event: Event, now_us: u64, all: bool) -> Option<Finding> {
+pub fn observe(contest: &mut Contest, event: Event, now_us: u64, all: bool) -> Option<Report> {
     let outcome = match event {
         Event::Refused => Outcome::Pending,
         Event::SynRepeated { unanswered } => {
@@ -57,17 +84,21 @@ pub fn observe(contest: &mut Contest, event: Event, now_us: u64, all: bool) -> O
     match outcome {
         Outcome::Pending => fire(contest, outcome, now_us),
         Outcome::Connected => (all && !contest.expired && contest.visible)
-            .then(|| finding(contest, State::Firing, outcome, now_us)),
-        _ => contest.fired.then(|| finding(contest, State::Resolved, outcome, now_us)),
+            .then(|| report(contest, State::Firing, outcome, now_us)),
+        _ => contest.fired.then(|| report(contest, State::Resolved, outcome, now_us)),
     }
 }
 
-fn fire(contest: &mut Contest, outcome: Outcome, now_us: u64) -> Option<Finding> {
+fn report(contest: &Contest, state: State, outcome: Outcome, at_us: u64) -> Report {
+    Report { contest: contest.clone(), state, outcome, at_us }
+}
+
+fn fire(contest: &mut Contest, outcome: Outcome, now_us: u64) -> Option<Report> {
     if contest.fired {
         return None;
     }
     contest.fired = true;
-    Some(finding(contest, State::Firing, outcome, now_us))
+    Some(report(contest, State::Firing, outcome, now_us))
 }
 
 fn finding(contest: &Contest, state: State, outcome: Outcome, now_us: u64) -> Finding {
@@ -151,6 +182,19 @@ pub fn contradicted(contest: &Contest) -> bool {
     }
 }
 
+/// What a refusal by the sequence number got, where that tells the holder's system: Linux answers it.
+#[must_use]
+pub fn refusal_seen(contest: &Contest) -> Option<Refusal> {
+    let refused = contest.verdict == Verdict::RefuseSequence && !contest.expired;
+    let timed = contest.held.state == Holder::TimeWait && contest.visible;
+    match contest.answer {
+        _ if !refused || !timed => None,
+        Answer::ChallengeAck => Some(Refusal::Ack),
+        Answer::None if contest.syn_count > 1 => Some(Refusal::Silence),
+        _ => None,
+    }
+}
+
 /// A refusal or a recycled TIME-WAIT after the model's deadline: the holder holds longer.
 #[must_use]
 pub fn held_past_deadline(contest: &Contest) -> bool {
@@ -198,7 +242,7 @@ fn facts(contest: &Contest, outcome: Outcome, cause: &'static str) -> Facts {
     set("host_model", Fact::Word(contest.model.word()));
     let model_from = match contest.model_configured {
         true => "config",
-        false if contest.recycled() => "evidence",
+        false if contest.model_proven || contest.recycled() => "evidence",
         false => "default",
     };
     set("host_model_from", Fact::Word(model_from));
@@ -209,6 +253,7 @@ fn facts(contest: &Contest, outcome: Outcome, cause: &'static str) -> Facts {
     let answers = contest.challenge_acks + contest.resets;
     set("answers", Fact::count(answers));
     set("syn_count", Fact::count(contest.syn_count));
+    set("retry_schedule", contest.gaps.fact());
     set("resets_by_initiator", Fact::count(contest.resets_by_initiator));
     set("outcome", Fact::Word(outcome.word()));
     set("stall_ms", Fact::ms(stall_us(contest)));

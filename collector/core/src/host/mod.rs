@@ -1,10 +1,11 @@
 //! Host models: what a holder's TCP does with a SYN on a tuple that it still holds.
 //!
 //! One file per family of TCPs, and here the models that are chosen from, by configuration for a
-//! prefix or else Linux. A model never sees the answer.
+//! prefix, else by what the host was seen to do, else Linux. A model never sees the answer.
 
 pub mod bsd;
 pub mod linux;
+pub mod schedule;
 
 use alloc::vec::Vec;
 

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
 use super::timing::{CANDIDATES, Candidate, LAG_MOST_US};
-use super::{FORWARDED_US, Leg};
+use super::{FORWARDED_US, Given, Leg};
 use crate::finding::Endpoint;
 
 /// Requests remembered: enough for 800 000 a second.
@@ -89,10 +89,10 @@ impl Arrivals {
     }
 
     /// The request, not yet taken, that a connection with the same port may have been opened for.
-    pub fn with_port(&self, of: &Leg, at_us: u64) -> Found {
+    pub fn with_port(&self, of: &Leg, given: &Given, at_us: u64) -> Found {
         let mut found = Found::Nothing;
         for arrival in self.chain(of.client.port, at_us) {
-            if arrival.taken || arrival.leg == *of {
+            if arrival.taken || arrival.leg == *of || !given.may_join(&arrival.leg, of) {
                 continue;
             }
             match found {
@@ -108,13 +108,18 @@ impl Arrivals {
 
     /// The handshakes completed lately that a full proxy may have opened a connection for, those taken
     /// too; none where there are too many to tell.
-    pub fn completed(&self, of: &Leg, at_us: u64) -> ArrayVec<Candidate, CANDIDATES> {
+    pub fn completed(
+        &self,
+        of: &Leg,
+        given: &Given,
+        at_us: u64,
+    ) -> ArrayVec<Candidate, CANDIDATES> {
         let mut candidates = ArrayVec::new();
         for back in 0..self.within(LAG_MOST_US - 1, at_us) {
             let arrival = &self.ring[(self.count - back) as usize % RING];
             // A host's own connections, one after another, are no balancer's two legs.
             let own = arrival.leg.client.addr == of.client.addr || arrival.leg.server == of.server;
-            if !arrival.completed || own {
+            if !arrival.completed || own || !given.may_join(&arrival.leg, of) {
                 continue;
             }
             let Arrival { leg, began_us, taken, .. } = *arrival;

@@ -5,6 +5,7 @@
 //! as far as port and time tell (`arrivals`, `pairs`, `timing`). A join that is not sure to 99 % is not made.
 
 mod arrivals;
+mod given;
 mod joined;
 mod pairs;
 mod roles;
@@ -21,11 +22,12 @@ use crate::step::{Step, What};
 use crate::tuple::Tuple;
 
 use arrivals::Arrivals;
+pub use given::Given;
 use joined::Joined;
 pub use joined::{By, Match, Toward};
 use pairs::{Pairs, percent_if_sure};
-pub use roles::Balancer;
 use roles::Roles;
+pub use roles::{Balancer, Member};
 use timing::Timing;
 use tokens::{Sighting, Tokens};
 
@@ -87,6 +89,7 @@ pub struct Legs {
     timing: Timing,
     joined: Joined,
     roles: Roles,
+    given: Given,
     /// The SYN that contests a held tuple, by its number, and when it first came.
     held: Generations<Leg, (u32, u64)>,
     counts: Counts,
@@ -104,7 +107,7 @@ struct Syn {
 impl Legs {
     /// Reserves everything it will ever need.
     #[must_use]
-    pub fn new(seeds: [u64; 4]) -> Self {
+    pub fn new(given: Given, seeds: [u64; 4]) -> Self {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
         Self {
             tokens: Tokens::new(state.clone()),
@@ -112,7 +115,8 @@ impl Legs {
             pairs: Pairs::new(state.clone()),
             timing: Timing::new(state.clone()),
             joined: Joined::new(state.clone()),
-            roles: Roles::new(),
+            roles: Roles::new(&given),
+            given,
             held: Generations::new(HELD, state),
             counts: Counts::default(),
         }
@@ -188,10 +192,12 @@ impl Legs {
 
     /// Looks for the request that made a balancer open this connection: by its port, else by time.
     fn seek(&mut self, syn: &Syn, at_us: u64) {
-        let found = self.arrivals.with_port(&syn.leg, at_us);
+        let given = &self.given;
+        let found = self.arrivals.with_port(&syn.leg, given, at_us);
         let recent = self.arrivals.within(FORWARDED_US, at_us);
-        let sure = self.pairs.by_port(&syn.leg, found.is_one(), recent);
-        let candidates = self.arrivals.completed(&syn.leg, at_us);
+        let sure =
+            self.pairs.by_port(&syn.leg, found.is_one(), recent, given.is_known_back(&syn.leg));
+        let candidates = self.arrivals.completed(&syn.leg, given, at_us);
         let likeliest = self.timing.weigh(syn.leg.client.addr, &candidates);
         let back = (syn.leg, at_us);
         if let (arrivals::Found::One { leg, began_us }, Some(percent)) = (found, sure) {
@@ -215,7 +221,7 @@ impl Legs {
         self.joined.join(front, Toward::Server, found(back.0), at_us);
         if is_new {
             self.counts.joined[by as usize] += 1;
-            self.roles.learn(&front.0, &back.0, by.is_strong());
+            self.roles.learn(&front.0, &back.0, by.is_strong(), &self.given);
         }
     }
 

@@ -16,6 +16,10 @@ const HITS_LEAST: u32 = 3;
 /// Counts are halved here, so that what was long ago weighs less.
 const TRIALS_MOST: u32 = 1024;
 
+/// A pair that is configured begins as one that explained this many: believed at once, and given up
+/// as soon as any other if its ports do not agree.
+const GIVEN_HITS: u32 = 16;
+
 /// Ports that clients choose from (Linux: 32768 to 60999): one in so many agrees by chance.
 const PORTS: f64 = 28_232.0;
 
@@ -45,12 +49,13 @@ impl Pairs {
 
     /// Counts a connection, for which exactly one recent request with the same port was found or not;
     /// `recent` requests came in the time in which it was looked for. If that one is to be believed:
-    /// how surely, in percent.
-    pub fn by_port(&mut self, leg: &Leg, is_one: bool, recent: u64) -> Option<u8> {
+    /// how surely, in percent. `given`: that the address is a balancer's is configured.
+    pub fn by_port(&mut self, leg: &Leg, is_one: bool, recent: u64, given: bool) -> Option<u8> {
         let key = (leg.client.addr, leg.server);
         // Most addresses that open connections are no balancer's: they get no place before a hit.
-        if is_one && self.pairs.get(&key).is_none() {
-            self.pairs.insert(key, Pair::default());
+        if (is_one || given) && self.pairs.get(&key).is_none() {
+            let known = if given { GIVEN_HITS } else { 0 };
+            self.pairs.insert(key, Pair { trials: known, hits: known });
         }
         let pair = self.pairs.touch(&key)?;
         pair.trials += 1;

@@ -107,17 +107,23 @@ impl Traffic {
     }
 
     /// Shows it to the detector.
-    pub fn judge(mut self, name: &str) -> Score {
+    pub fn judge(self, name: &str) -> Score {
+        self.judge_given(name, &Limits::default())
+    }
+
+    /// Shows it to the detector that is told of the balancers.
+    pub fn judge_given(mut self, name: &str, limits: &Limits) -> Score {
         self.records.sort_by_key(|record| record.at_ns);
         let mut watch = Watch::new(Config {
             max_tuples: 1 << 17,
             horizon_ns: 60_000_000_000,
             vlan_key: false,
             all_reuse: false,
+            carries_data: true,
             seeds: SEEDS,
             hosts: Default::default(),
         });
-        let mut aggregate = Aggregate::new(&Limits::default(), SEEDS);
+        let mut aggregate = Aggregate::new(limits, SEEDS);
         let mut out = Vec::new();
         let mut score = Score::default();
         for record in &self.records {
