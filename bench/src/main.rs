@@ -3,6 +3,7 @@
 //! `bench/run` calls this beside the program's costs and the replay comparison. Each figure is the
 //! median of several rounds in one process; records are made before the clock starts.
 
+mod history;
 mod memory;
 mod mix;
 
@@ -12,6 +13,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 
+use xdpwatch::evidence::history::Keep;
 use xdpwatch_core::watch::{Config, Watch};
 use xdpwatch_prog::record::Record;
 use xdpwatch_prog::wire::{Link, parse};
@@ -30,9 +32,13 @@ fn main() -> anyhow::Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => figures(&[1_000, 1_000_000, 10_000_000]),
         ["capture", path, packets] => return capture(path, packets.parse()?),
+        ["history", "off", turns] => history::turns(None, turns.parse()?),
+        ["history", "on", turns] => history::turns(Some(Keep::All), turns.parse()?),
         counts => {
             let counts: Result<Vec<usize>, _> = counts.iter().map(|n| n.parse()).collect();
-            figures(&counts.context("xdpwatch-bench [TUPLES ...] | capture FILE PACKETS")?);
+            figures(&counts.context(
+                "xdpwatch-bench [TUPLES ...] | capture FILE PACKETS | history on|off TURNS",
+            )?);
         }
     }
     Ok(())
@@ -53,6 +59,7 @@ fn figures(counts: &[usize]) {
     println!("| what | ns, median of {ROUNDS} | least |");
     println!("|---|---|---|");
     parsing();
+    history::figures();
     for count in counts {
         observing(*count);
     }

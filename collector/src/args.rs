@@ -7,6 +7,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::{ArgAction, ArgGroup, Parser};
 
+#[cfg(feature = "api")]
+use crate::api::args::ApiArgs;
+use crate::evidence::args::EvidenceArgs;
+
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
 /// (TIME-WAIT, FIN-WAIT-2 and others), live on a mirror port or in capture files.
 ///
@@ -85,6 +89,15 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Detection")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub batch: u8,
+
+    /// Options about evidence files.
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
+
+    /// Options about metrics and API.
+    #[cfg(feature = "api")]
+    #[command(flatten)]
+    pub api: ApiArgs,
 
     /// Options of live capture.
     #[cfg(feature = "xdp")]

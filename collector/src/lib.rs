@@ -10,7 +10,9 @@ pub mod run;
 pub mod capture;
 pub mod worker;
 
+pub mod evidence;
 pub mod merge;
+pub mod pcapng;
 pub mod sink;
 
 #[cfg(feature = "xdp")]
@@ -21,7 +23,11 @@ pub mod live;
 pub mod xdp;
 
 pub mod report;
+pub mod state;
 pub mod stats;
+
+#[cfg(feature = "api")]
+pub mod api;
 
 pub mod replay;
 

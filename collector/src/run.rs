@@ -6,8 +6,12 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Args;
+use crate::evidence::redact::Redacted;
 use crate::replay;
 use crate::report::{self, Context, Origin, Reporter};
+#[cfg(feature = "api")]
+use crate::state::Shower;
+use crate::state::State;
 use crate::stats::FindingStats;
 use crate::stop::Requests;
 use crate::worker::{Detection, FILE_SEEDS};
@@ -90,15 +94,36 @@ fn execute(args: &Args) -> anyhow::Result<Outcome> {
     let requests = Requests::listen()?;
     let sensor = args.sensor.clone().unwrap_or_else(host_name);
     let mut reporter = report::reporter(args.json, io::stdout().lock());
+    let state = State::default();
+    #[cfg_attr(not(feature = "api"), expect(unused_mut, reason = "nobody can ask"))]
+    let mut is_asked = false;
+    #[cfg(feature = "api")]
+    if let Some(plan) = args.api.plan(is_live(args))? {
+        crate::api::serve(plan, state.clone(), args.evidence.evidence_dir.clone())?;
+        reporter = Box::new(Shower::new(reporter, state.clone()));
+        is_asked = true;
+    }
+    if let Some(redactor) = args.evidence.redactor()? {
+        reporter = Box::new(Redacted::new(reporter, redactor));
+    }
     #[cfg(feature = "xdp")]
     if !args.iface.is_empty() {
         let detection = detection(args, crate::worker::random_seeds());
-        let findings = crate::live::run(args, &detection, &sensor, reporter.as_mut(), &requests)?;
+        let findings =
+            crate::live::run(args, &detection, &sensor, reporter.as_mut(), &requests, &state)?;
         let mut outcome = Outcome::default();
         outcome.add(&findings);
         return Ok(outcome);
     }
-    read_files(args, &sensor, reporter.as_mut(), &requests)
+    read_files(args, &sensor, reporter.as_mut(), &requests, is_asked.then_some(state))
+}
+
+#[cfg(feature = "api")]
+fn is_live(args: &Args) -> bool {
+    #[cfg(feature = "xdp")]
+    return !args.iface.is_empty();
+    #[cfg(not(feature = "xdp"))]
+    return args.read.is_empty();
 }
 
 fn host_name() -> String {
@@ -123,9 +148,13 @@ fn read_files(
     sensor: &str,
     reporter: &mut dyn Reporter,
     requests: &Requests,
+    state: Option<State>,
 ) -> anyhow::Result<Outcome> {
+    let detection = detection(args, FILE_SEEDS);
     let options = replay::Options {
-        detection: detection(args, FILE_SEEDS),
+        evidence: args.evidence.set_up(&detection)?,
+        state,
+        detection,
         workers: usize::from(args.workers),
         count: args.count,
     };

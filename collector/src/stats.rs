@@ -7,6 +7,8 @@ use xdpwatch_core::counters::Counters;
 use xdpwatch_core::finding::{Finding, State};
 use xdpwatch_core::flows::Census;
 
+use crate::evidence;
+
 /// What was read of a capture file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileStats {
@@ -144,6 +146,8 @@ pub struct Stats {
     pub aggregate: aggregate::Counts,
     /// Findings reported.
     pub findings: FindingStats,
+    /// Present if evidence is kept: of all vantage points of this run together.
+    pub evidence: Option<evidence::Counts>,
 }
 
 impl Stats {
@@ -167,6 +171,9 @@ impl Stats {
         f("findings", "severity_2", severity_2);
         f("findings", "severity_3", severity_3);
         f("findings", "resolved", resolved);
+        if let Some(counts) = &self.evidence {
+            counts.each(|name, value| f("evidence", name, value));
+        }
     }
 }
 

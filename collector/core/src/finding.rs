@@ -4,6 +4,10 @@
 
 use arrayvec::ArrayVec;
 
+use crate::detect::tuple_reuse::{ALERT, FLOW};
+use crate::flow::Flow;
+use crate::tuple::Tuple;
+
 /// A rule's name and number, as printed in `alert.signature` and `alert.signature_id`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -70,6 +74,15 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// What the packets kept beside a finding are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// Headers as they were seen; alone they give the same finding again.
+    Seen,
+    /// The earlier connection's packets were gone: they are rebuilt from the flow table.
+    Rebuilt,
+}
+
 /// What a rule found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -83,6 +96,8 @@ pub struct Finding {
     pub at_ns: u64,
     /// Time of the first packet of what the finding is about.
     pub began_ns: u64,
+    /// The tuple, with the network that it lives in.
+    pub tuple: Tuple,
     /// The side that sent the SYN.
     pub src: Endpoint,
     /// The side that the SYN was sent to.
@@ -101,6 +116,10 @@ pub struct Finding {
     pub confidence: Confidence,
     /// Details under the key of the rule's name.
     pub facts: Facts,
+    /// The earlier connection as it was tracked up to `began_ns`; `None` if it predates the feed.
+    pub previous: Option<Flow>,
+    /// What is kept of its packets, if anything; set at the edge.
+    pub evidence: Option<Evidence>,
 }
 
 impl Finding {
@@ -116,6 +135,24 @@ impl Finding {
             Some(slot) => slot.1 = fact,
             None => {
                 let _ = self.facts.try_push((label, fact));
+            }
+        }
+    }
+
+    /// Gives every address in it another name. The ids follow, as if the packets had carried those.
+    pub fn rename(&mut self, name: impl Fn([u8; 16]) -> [u8; 16]) {
+        let end = |end: Endpoint| Endpoint { addr: name(end.addr), port: end.port };
+        (self.src, self.dst) = (end(self.src), end(self.dst));
+        self.tuple = Tuple::between(self.src, self.dst, self.tuple.realm).0;
+        self.id = self.tuple.id(self.began_ns / 1000, ALERT);
+        self.flow_id = self.tuple.id(self.began_ns / 1000, FLOW);
+        for (label, fact) in &mut self.facts {
+            match (fact, self.previous) {
+                (Fact::Address(addr), _) => *addr = name(*addr),
+                (Fact::Id(id), Some(flow)) if *label == "holder.previous_flow_id" => {
+                    *id = self.tuple.id(flow.first_us, FLOW);
+                }
+                _ => {}
             }
         }
     }

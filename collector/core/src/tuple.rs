@@ -64,6 +64,13 @@ impl Tuple {
         let src = Endpoint { addr: record.src_addr, port: record.src_port };
         let dst = Endpoint { addr: record.dst_addr, port: record.dst_port };
         let realm = if vlan_key { with_vlans(record) } else { record.vni };
+        Self::between(src, dst, realm)
+    }
+
+    /// The tuple of two ends, and which of them `src` is.
+    #[inline]
+    #[must_use]
+    pub fn between(src: Endpoint, dst: Endpoint, realm: u32) -> (Self, Side) {
         if src <= dst {
             (Self { a: src, b: dst, realm }, Side::A)
         } else {

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use xdpwatch_prog::head::Head;
 use xdpwatch_prog::record::Record;
-use xdpwatch_prog::wire::{self, Link};
+use xdpwatch_prog::wire::{self, Link, Parsed};
 
+use super::evidence::Window;
 use super::outbox::Outbox;
 use super::writer::Headers;
 use crate::capture::clock::Clock;
 use crate::capture::source::{FRAMES_MAX, Losses, Source};
+use crate::evidence::history::History;
 use crate::handoff::{DONE, Seat};
 use crate::skips::Skips;
 use crate::stats::DetectorStats;
@@ -31,7 +33,8 @@ const ROUNDS_PER_FLUSH: u32 = 8;
 /// How often a worker's numbers are shown to others.
 const SHOW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Sleep while records may come from other workers or are held back, milliseconds.
+/// Sleep while records may come from other workers or are held back, or evidence may be asked for,
+/// milliseconds.
 const SHORT_SLEEP_MS: i32 = 1;
 
 /// Sleep otherwise: the detector's tick.
@@ -40,6 +43,8 @@ const LONG_SLEEP_MS: i32 = 50;
 /// What a worker shows of itself while it runs.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
+    /// When it was shown last.
+    pub at: Option<Instant>,
     /// Frames taken.
     pub received: u64,
     /// Frames without a readable head.
@@ -81,6 +86,8 @@ pub struct Lane<S> {
     pub worker: Worker,
     /// Where its outputs go.
     pub outbox: Arc<Outbox>,
+    /// What it remembers for evidence, if it does, and where it is asked for it.
+    pub evidence: Option<(History, Arc<Window>)>,
     /// Where it shows its numbers.
     pub shown: Arc<Mutex<Shown>>,
     /// The rest.
@@ -98,17 +105,22 @@ impl<S: Source> Lane<S> {
         self.seat.flush(DONE);
         while !self.seat.all_done() {
             self.observe(&mut records);
+            self.answer();
             std::thread::sleep(Duration::from_micros(200));
         }
         self.observe(&mut records);
         self.worker.finish(self.shared.clock.now_ns());
         self.send_outputs(DONE);
         self.show(&mut counts);
+        if let Some((history, window)) = self.evidence.take() {
+            window.leave(history);
+        }
     }
 
     fn capture(&mut self, counts: &mut Shown, records: &mut Vec<Record>) -> io::Result<()> {
         let mut rounds = 0;
         let mut idle_since = None;
+        self.show(counts);
         let mut shown_at = Instant::now();
         let latest_ns = AtomicU64::new(0);
         loop {
@@ -123,6 +135,7 @@ impl<S: Source> Lane<S> {
                 self.seat.flush(latest_ns.load(Ordering::Relaxed));
             }
             self.observe(records);
+            self.answer();
             if shown_at.elapsed() >= SHOW_INTERVAL {
                 shown_at = Instant::now();
                 self.show(counts);
@@ -139,14 +152,15 @@ impl<S: Source> Lane<S> {
                 std::hint::spin_loop();
                 continue;
             }
-            let busy = self.seat.has_peers() || self.seat.is_holding();
+            let asked = self.evidence.is_some();
+            let busy = asked || self.seat.has_peers() || self.seat.is_holding();
             self.source.wait(if busy { SHORT_SLEEP_MS } else { LONG_SLEEP_MS })?;
         }
     }
 
     /// Takes what is in the ring, at most one batch.
     fn receive(&mut self, counts: &mut Shown, latest_ns: &AtomicU64) -> io::Result<usize> {
-        let Self { source, seat, shared, .. } = self;
+        let Self { source, seat, shared, evidence, .. } = self;
         let received = source.receive(|bytes| {
             let Ok((head, frame)) = Head::split(bytes) else {
                 counts.bad_heads += 1;
@@ -157,8 +171,14 @@ impl<S: Source> Lane<S> {
             if let Some(headers) = &shared.headers {
                 headers.put(at_ns, head.frame_len, frame);
             }
-            match wire::parse_record(frame, head.frame_len, at_ns, Link::Ethernet) {
-                Ok(record) if shared.wants_more() => seat.give(&record),
+            match wire::parse(frame, head.frame_len, at_ns, Link::Ethernet) {
+                Ok(Parsed { record, header_end }) if shared.wants_more() => {
+                    if let Some((history, _)) = evidence {
+                        let headers = &frame[..header_end.min(frame.len())];
+                        history.put(&record, Link::Ethernet, headers);
+                    }
+                    seat.give(&record);
+                }
                 Ok(_) => {}
                 Err(skip) => counts.skips.count(skip),
             }
@@ -179,6 +199,13 @@ impl<S: Source> Lane<S> {
         }
     }
 
+    /// Answers who asks for evidence.
+    fn answer(&self) {
+        if let Some((history, window)) = &self.evidence {
+            window.answer(history);
+        }
+    }
+
     fn send_outputs(&mut self, watermark_ns: u64) {
         for output in self.worker.outputs.drain(..) {
             self.outbox.put(output);
@@ -187,6 +214,7 @@ impl<S: Source> Lane<S> {
     }
 
     fn show(&self, counts: &mut Shown) {
+        counts.at = Some(Instant::now());
         counts.handoff_lost = self.seat.lost();
         counts.late = self.seat.late();
         counts.detector = self.worker.stats();

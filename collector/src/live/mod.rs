@@ -2,6 +2,7 @@
 //! in the main thread, the reporter, the statistics and the end.
 
 mod aggregator;
+mod evidence;
 mod lane;
 mod outbox;
 mod vantage;
@@ -9,24 +10,30 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use xdpwatch_core::finding::Finding;
 
 use crate::args::Args;
+use crate::evidence::Archive;
 use crate::report::{Context, Occasion, Origin, Reporter};
-use crate::stats::FindingStats;
+use crate::state::State;
+use crate::stats::{FindingStats, Stats};
 use crate::stop::Requests;
 use crate::worker::Detection;
 
-use vantage::Vantage;
+use evidence::Files;
+use vantage::{Outward, Vantage};
 
 /// Findings that may wait for the reporter.
 const FINDINGS_WAITING: usize = 4096;
 
 /// How often the end, signals and intervals are looked at.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How often the numbers are shown to those who ask over HTTP.
+const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the drift of UTC is read.
 const DRIFT_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,6 +51,7 @@ pub fn run(
     sensor: &str,
     reporter: &mut dyn Reporter,
     requests: &Requests,
+    state: &State,
 ) -> anyhow::Result<FindingStats> {
     if args.write.is_some() && args.iface.len() > 1 {
         anyhow::bail!("-w writes the headers of one interface: run one xdpwatch for each -i");
@@ -51,15 +59,27 @@ pub fn run(
     let (tell, told) = sync_channel(FINDINGS_WAITING);
     let left =
         args.count.map(|count| Arc::new(AtomicI64::new(count.try_into().unwrap_or(i64::MAX))));
-    let mut desk = Desk::new(reporter, sensor, args);
+    let keeping = args.evidence.set_up(detection)?;
+    let (files, documents) = match &keeping {
+        Some(setup) => {
+            let (files, documents) = Files::start(Arc::clone(setup.archive()))?;
+            (Some(files), Some(documents))
+        }
+        None => (None, None),
+    };
+    let keeping = keeping.zip(documents);
+    let mut desk = Desk::new(reporter, sensor, args, state);
+    desk.archive = keeping.as_ref().map(|(setup, _)| Arc::clone(setup.archive()));
     let mut vantages = Vec::new();
     // Every refusal comes before the first change, whichever interface it concerns.
     let plans = args.iface.iter().map(|name| vantage::plan(name, args));
     for plan in plans.collect::<anyhow::Result<Vec<_>>>()? {
-        let tell: SyncSender<Told> = tell.clone();
-        vantages.push(Vantage::start(plan, vantages.len(), args, detection, tell, left.clone())?);
+        let outward = Outward { tell: tell.clone(), keeping: keeping.clone() };
+        let number = vantages.len();
+        vantages.push(Vantage::start(plan, number, args, detection, outward, left.clone())?);
     }
-    drop(tell);
+    drop((tell, keeping));
+    desk.show(&vantages)?;
     let started = Instant::now();
     let ended = loop {
         let over = args.duration.is_some_and(|duration| started.elapsed() >= duration)
@@ -80,6 +100,9 @@ pub fn run(
     for vantage in &mut vantages {
         vantage.join();
     }
+    if let Some(files) = files {
+        files.join();
+    }
     desk.close(&vantages)?;
     ended.map(|()| desk.findings())
 }
@@ -93,10 +116,13 @@ struct Desk<'a> {
     drift_read: Instant,
     interval: Option<Duration>,
     interval_began: Instant,
+    archive: Option<Arc<Archive>>,
+    state: &'a State,
+    shown: Instant,
 }
 
 impl<'a> Desk<'a> {
-    fn new(reporter: &'a mut dyn Reporter, sensor: &str, args: &Args) -> Self {
+    fn new(reporter: &'a mut dyn Reporter, sensor: &str, args: &Args, state: &'a State) -> Self {
         let context = |name: &String| Context {
             sensor: sensor.to_owned(),
             origin: Origin::Interface(name.clone()),
@@ -109,6 +135,9 @@ impl<'a> Desk<'a> {
             drift_read: Instant::now(),
             interval: args.stats_interval,
             interval_began: Instant::now(),
+            archive: None,
+            state,
+            shown: Instant::now(),
         }
     }
 
@@ -127,6 +156,10 @@ impl<'a> Desk<'a> {
         if self.drift_read.elapsed() >= DRIFT_INTERVAL {
             self.drift_read = Instant::now();
             self.drift_ns = vantages.first().map_or(0, |vantage| vantage.clock().drift_ns());
+        }
+        if self.shown.elapsed() >= SHOW_INTERVAL {
+            self.shown = Instant::now();
+            self.show(vantages)?;
         }
         let due = self.interval.is_some_and(|interval| self.interval_began.elapsed() >= interval);
         if due {
@@ -161,11 +194,27 @@ impl<'a> Desk<'a> {
         self.statistics(vantages, Occasion::End)
     }
 
+    /// Shows the numbers as they are now, and whether all is well.
+    fn show(&mut self, vantages: &[Vantage]) -> anyhow::Result<()> {
+        for (index, vantage) in vantages.iter().enumerate() {
+            let stats = self.stats(index, vantage, false)?;
+            self.state.show(&self.contexts[index], &stats, Occasion::Asked);
+        }
+        self.state.set_trouble(vantages.iter().find_map(Vantage::trouble));
+        Ok(())
+    }
+
+    fn stats(&self, index: usize, vantage: &Vantage, is_end: bool) -> anyhow::Result<Stats> {
+        let mut stats = vantage.stats(is_end)?;
+        stats.findings = self.counts[index];
+        stats.evidence = self.archive.as_ref().map(|archive| archive.counts());
+        stats.at_ns = stats.at_ns.saturating_add_signed(self.drift_ns);
+        Ok(stats)
+    }
+
     fn statistics(&mut self, vantages: &[Vantage], occasion: Occasion) -> anyhow::Result<()> {
         for (index, vantage) in vantages.iter().enumerate() {
-            let mut stats = vantage.stats(occasion == Occasion::End)?;
-            stats.findings = self.counts[index];
-            stats.at_ns = stats.at_ns.saturating_add_signed(self.drift_ns);
+            let stats = self.stats(index, vantage, occasion == Occasion::End)?;
             self.reporter.statistics(&self.contexts[index], &stats, occasion)?;
         }
         Ok(())

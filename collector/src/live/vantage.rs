@@ -1,23 +1,28 @@
 //! One interface under watch: checked, loaded, opened, attached; stopped in the opposite order.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tracing::{info, warn};
 
+use super::evidence::{Stage, Window};
 use super::lane::{Lane, Shared, Shown};
 use super::outbox::Outbox;
 use super::writer::Writer;
-use super::{Told, aggregator};
+use super::{FINDINGS_WAITING, Told, aggregator};
 use crate::args::{Args, Mode, Owner, Select};
 use crate::capture::afxdp::{Queue, QueueConfig};
 use crate::capture::clock::Clock;
 use crate::capture::source::Source;
 use crate::capture::sys::{self, Promiscuous};
 use crate::capture::tap::Tap;
+use crate::evidence::Document;
+use crate::evidence::args::Setup;
+use crate::evidence::history::{History, Keep};
 use crate::handoff;
 use crate::run::complain;
 use crate::skips::Skips;
@@ -50,6 +55,17 @@ pub fn plan(name: &str, args: &Args) -> anyhow::Result<Plan> {
     Ok(Plan { interface })
 }
 
+/// A worker that shows nothing for this long does not go on.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// Where what is found goes.
+pub struct Outward {
+    /// To the reporter.
+    pub tell: SyncSender<Told>,
+    /// To files, if evidence is kept.
+    pub keeping: Option<(Setup, SyncSender<Document>)>,
+}
+
 /// An interface under watch.
 pub struct Vantage {
     interface: Interface,
@@ -62,6 +78,7 @@ pub struct Vantage {
     clock: Clock,
     shown: Vec<Arc<Mutex<Shown>>>,
     outboxes: Vec<Arc<Outbox>>,
+    windows: Vec<Arc<Window>>,
     aggregator: Arc<aggregator::Shown>,
     /// How frames come in, in words.
     receives: String,
@@ -79,7 +96,7 @@ impl Vantage {
         number: usize,
         args: &Args,
         detection: &Detection,
-        tell: SyncSender<Told>,
+        outward: Outward,
         left: Option<Arc<AtomicI64>>,
     ) -> anyhow::Result<Self> {
         let Plan { interface } = plan;
@@ -99,6 +116,7 @@ impl Vantage {
             clock: Clock::start(),
             shown: Vec::new(),
             outboxes: Vec::new(),
+            windows: Vec::new(),
             aggregator: Arc::default(),
             receives: String::new(),
             writer,
@@ -110,7 +128,7 @@ impl Vantage {
             Mode::Tap => vantage.start_tap(args, detection, left),
         };
         let attached = started
-            .and_then(|()| vantage.start_aggregator(number, detection, tell))
+            .and_then(|()| vantage.start_aggregator(number, detection, outward))
             .and_then(|()| vantage.attach(args));
         if let Err(error) = attached {
             vantage.stop();
@@ -179,7 +197,9 @@ impl Vantage {
             self.outboxes.push(Arc::clone(&outbox));
             self.shown.push(Arc::clone(&shown));
             let worker = Worker::new(detection, workers);
-            lanes.push(Lane { source, seat, worker, outbox, shown, shared: shared.clone() });
+            let evidence = self.remember(args, detection);
+            let shared = shared.clone();
+            lanes.push(Lane { source, seat, worker, outbox, evidence, shown, shared });
         }
         let cpus = args.live.cpus.as_ref().map_or_else(sys::allowed_cpus, |list| list.0.clone());
         for (number, lane) in lanes.into_iter().enumerate() {
@@ -198,12 +218,30 @@ impl Vantage {
         Ok(())
     }
 
+    /// What a worker remembers for evidence.
+    fn remember(&mut self, args: &Args, detection: &Detection) -> Option<(History, Arc<Window>)> {
+        args.evidence.evidence_dir.as_ref()?;
+        // The program has made its choice already, unless it was told not to.
+        let keep = match args.live.select {
+            Select::Control => Keep::All,
+            Select::All => Keep::Transitions,
+        };
+        let window = Arc::new(Window::new());
+        self.windows.push(Arc::clone(&window));
+        let depth = args.evidence.history as usize;
+        Some((History::new(depth, 0, keep, detection.seeds[2]), window))
+    }
+
     fn start_aggregator(
         &mut self,
         number: usize,
         detection: &Detection,
-        tell: SyncSender<Told>,
+        outward: Outward,
     ) -> anyhow::Result<()> {
+        let tell = match outward.keeping {
+            Some((setup, files)) => self.start_stage(&setup, files, outward.tell)?,
+            None => outward.tell,
+        };
         let outboxes = self.outboxes.clone();
         let shown = Arc::clone(&self.aggregator);
         let seeds = detection.seeds;
@@ -211,6 +249,27 @@ impl Vantage {
         let thread = thread::Builder::new().name("aggregator".to_owned()).spawn(run);
         self.threads.push(thread.context("starting the aggregator's thread")?);
         Ok(())
+    }
+
+    /// Puts the stage that adds evidence before `tell`; returns what comes before the stage.
+    fn start_stage(
+        &mut self,
+        setup: &Setup,
+        files: SyncSender<Document>,
+        tell: SyncSender<Told>,
+    ) -> anyhow::Result<SyncSender<Told>> {
+        let stage = Stage {
+            windows: self.windows.clone(),
+            clerk: setup.clerk(&self.interface.name),
+            files,
+            tell,
+            shown: Arc::clone(&self.aggregator),
+        };
+        let (before, told) = sync_channel(FINDINGS_WAITING);
+        let run = move || stage.run(&told);
+        let thread = thread::Builder::new().name("evidence".to_owned()).spawn(run);
+        self.threads.push(thread.context("starting the thread that gathers evidence")?);
+        Ok(before)
     }
 
     /// The last step: everything that frames will need is in place.
@@ -263,6 +322,18 @@ impl Vantage {
         }
         let failed = self.shown().find_map(|shown| shown.failure)?;
         Some(anyhow!("interface {name}: receiving failed: {failed}"))
+    }
+
+    /// What keeps it from being ready: it is not attached, or a queue's worker does not go on.
+    pub fn trouble(&self) -> Option<String> {
+        let name = &self.interface.name;
+        if self.attachment.is_none() {
+            return Some(format!("interface {name}: not attached"));
+        }
+        let silent = self.shown().position(|shown| {
+            shown.failure.is_some() || shown.at.is_none_or(|at| at.elapsed() > SILENCE_MAX)
+        })?;
+        Some(format!("interface {name}: nothing is heard of the worker of queue {silent}"))
     }
 
     /// Its clock.

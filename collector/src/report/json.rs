@@ -4,12 +4,13 @@
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
-use xdpwatch_core::finding::{Endpoint, Fact, Finding, State};
+use xdpwatch_core::finding::{Endpoint, Evidence, Fact, Finding, State};
 
 use super::advice::advice;
 use super::community_id::community_id;
 use super::time::rfc3339;
 use super::{Context, Occasion, Origin, Reporter, text};
+use crate::evidence::store::file_name;
 use crate::stats::Stats;
 
 /// The JSON Schema of every event.
@@ -50,16 +51,22 @@ impl<W: Write> Reporter for Json<W> {
         stats: &Stats,
         occasion: Occasion,
     ) -> io::Result<()> {
-        let mut event = envelope(context, "stats", stats.at_ns);
-        let mut groups: Map<String, Value> = Map::new();
-        groups.insert("occasion".to_owned(), json!(occasion.word()));
-        stats.each(&mut |group, name, value| {
-            let group = groups.entry(group).or_insert_with(|| json!({}));
-            group[name] = json!(value);
-        });
-        event.insert("stats".to_owned(), Value::Object(groups));
-        self.line(&event)
+        self.line(&statistics(context, stats, occasion))
     }
+}
+
+/// Statistics as an event.
+#[must_use]
+pub fn statistics(context: &Context, stats: &Stats, occasion: Occasion) -> Map<String, Value> {
+    let mut event = envelope(context, "stats", stats.at_ns);
+    let mut groups: Map<String, Value> = Map::new();
+    groups.insert("occasion".to_owned(), json!(occasion.word()));
+    stats.each(&mut |group, name, value| {
+        let group = groups.entry(group).or_insert_with(|| json!({}));
+        group[name] = json!(value);
+    });
+    event.insert("stats".to_owned(), Value::Object(groups));
+    event
 }
 
 /// The keys that every event begins with.
@@ -110,7 +117,7 @@ fn alert_object(finding: &Finding) -> Value {
         State::Firing => "firing",
         State::Resolved => "resolved",
     };
-    json!({
+    let mut object = json!({
         "signature": finding.rule.name,
         "signature_id": finding.rule.id,
         "category": finding.cause,
@@ -121,7 +128,12 @@ fn alert_object(finding: &Finding) -> Value {
         "confidence_reasons": finding.confidence.reasons.as_slice(),
         "summary": text::summary(finding),
         "advice": advice,
-    })
+    });
+    if let Some(evidence) = finding.evidence {
+        object["evidence"] = json!(file_name(finding.id));
+        object["evidence_complete"] = json!(evidence == Evidence::Seen);
+    }
+    object
 }
 
 /// Labelled facts as an object; dots in a label make objects within it.

@@ -4,7 +4,7 @@ mod advice;
 mod community_id;
 pub mod json;
 mod summary;
-mod text;
+pub mod text;
 mod time;
 
 use std::io::{self, Write};

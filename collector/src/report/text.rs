@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 
-use xdpwatch_core::finding::{Endpoint, Fact, Finding, State};
+use xdpwatch_core::finding::{Endpoint, Evidence, Fact, Finding, State};
 
 use super::advice::advice;
 use super::time::rfc3339;
 use super::{Context, Occasion, Reporter, summary};
+use crate::evidence::store::file_name;
 use crate::stats::Stats;
 
 /// Blocks of text.
@@ -139,6 +140,9 @@ fn block(context: &Context, finding: &Finding, utc_offset_ns: i64) -> String {
         }
     }
     line("sure", confidence(finding));
+    if let Some(evidence) = evidence(finding) {
+        line("evidence", evidence);
+    }
     for (n, advice) in advice(finding).into_iter().enumerate() {
         let label = if n == 0 { "to do" } else { "" };
         line(label, format!("{}: {} ({})", advice.component, advice.setting, advice.why));
@@ -244,6 +248,14 @@ fn leg(finding: &Finding, which: &str) -> Option<String> {
     Some(format!("{} -> {}", end("src_ip", "src_port")?, end("dest_ip", "dest_port")?))
 }
 
+fn evidence(finding: &Finding) -> Option<String> {
+    let name = file_name(finding.id);
+    Some(match finding.evidence? {
+        Evidence::Seen => name,
+        Evidence::Rebuilt => format!("{name} (the earlier connection is rebuilt)"),
+    })
+}
+
 fn confidence(finding: &Finding) -> String {
     let reasons = finding.confidence.reasons.join(", ");
     let percent = finding.confidence.percent;
@@ -266,7 +278,8 @@ fn seconds(finding: &Finding, label: &str) -> String {
 }
 
 /// A signed number with its digits in groups of three.
-fn grouped(number: i64) -> String {
+#[must_use]
+pub fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "+" });
     for (n, digit) in digits.chars().enumerate() {

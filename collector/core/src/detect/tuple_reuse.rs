@@ -20,7 +20,7 @@ pub const RULE: Rule = Rule {
 };
 
 /// Salt of alert ids, apart from flow ids.
-const ALERT: u64 = 0x616c_6572_7400_0001;
+pub(crate) const ALERT: u64 = 0x616c_6572_7400_0001;
 
 /// Salt of flow ids.
 pub(crate) const FLOW: u64 = 0x666c_6f77;
@@ -86,6 +86,7 @@ fn finding(contest: &Contest, state: State, outcome: Outcome, now_us: u64) -> Fi
         id: contest.tuple.id(contest.first_us, ALERT),
         at_ns: now_us * 1000,
         began_ns: contest.first_us * 1000,
+        tuple: contest.tuple,
         src: contest.tuple.end(contest.initiator),
         dst: contest.tuple.end(contest.initiator.peer()),
         vni: contest.syn.vni,
@@ -95,6 +96,8 @@ fn finding(contest: &Contest, state: State, outcome: Outcome, now_us: u64) -> Fi
         severity: severity(contest, outcome),
         confidence: confidence(contest, outcome),
         facts: facts(contest, outcome, cause),
+        previous: contest.previous,
+        evidence: None,
     }
 }
 
