@@ -3,6 +3,7 @@
 //! Findings carry no text for people and no JSON; both are made at the edge, in the `xdpwatch` crate.
 
 use arrayvec::ArrayVec;
+use xdpwatch_prog::record::Record;
 
 use crate::detect::tuple_reuse::{ALERT, FLOW};
 use crate::flow::Flow;
@@ -116,6 +117,8 @@ pub struct Finding {
     pub confidence: Confidence,
     /// Details under the key of the rule's name.
     pub facts: Facts,
+    /// The first SYN of what it is about.
+    pub syn: Record,
     /// The earlier connection as it was tracked up to `began_ns`; `None` if it predates the feed.
     pub previous: Option<Flow>,
     /// What is kept of its packets, if anything; set at the edge.
@@ -143,6 +146,8 @@ impl Finding {
     pub fn rename(&mut self, name: impl Fn([u8; 16]) -> [u8; 16]) {
         let end = |end: Endpoint| Endpoint { addr: name(end.addr), port: end.port };
         (self.src, self.dst) = (end(self.src), end(self.dst));
+        self.syn.src_addr = name(self.syn.src_addr);
+        self.syn.dst_addr = name(self.syn.dst_addr);
         self.tuple = Tuple::between(self.src, self.dst, self.tuple.realm).0;
         self.id = self.tuple.id(self.began_ns / 1000, ALERT);
         self.flow_id = self.tuple.id(self.began_ns / 1000, FLOW);

@@ -16,6 +16,11 @@ pub fn config(cert: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| format!("--tls-cert {}: give certificates in PEM", cert.display()))?;
+    anyhow::ensure!(
+        !chain.is_empty(),
+        "--tls-cert {}: there is no certificate in it; give a chain in PEM",
+        cert.display()
+    );
     let key_der = PrivateKeyDer::from_pem_file(key)
         .with_context(|| format!("--tls-key {}: give a private key in PEM", key.display()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -97,29 +97,26 @@ pub fn make(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Case {
     let began_ns = finding.began_ns;
     let since_ns = finding.previous.map_or(began_ns, |flow| flow.first_us * 1000);
     exhibits.retain(|exhibit| exhibit.packet.at_ns / 1000 >= since_ns / 1000);
-    let exhibits = shorten(exhibits, began_ns, choices.packets_max);
+    let mut exhibits = shorten(exhibits, began_ns, choices.packets_max);
     if gives(finding, &exhibits, choices) {
         return Case { exhibits, evidence: Evidence::Seen };
     }
-    let Some(flow) = &finding.previous else {
-        return Case { exhibits, evidence: Evidence::Rebuilt };
-    };
-    let mut rebuilt: Vec<Exhibit> = rebuild::earlier(finding, flow)
-        .into_iter()
-        .map(|record| Exhibit {
-            packet: frame::packet(&record),
-            record,
-            is_own: true,
-            is_rebuilt: true,
-        })
-        .collect();
-    let kept = exhibits.iter().filter(|e| !e.is_own || e.packet.at_ns / 1000 >= began_ns / 1000);
-    rebuilt.extend(kept.cloned());
-    rebuilt.sort_by_key(|exhibit| exhibit.packet.at_ns);
-    Case { exhibits: rebuilt, evidence: Evidence::Rebuilt }
+    let began = |exhibit: &Exhibit| exhibit.packet.at_ns / 1000 >= began_ns / 1000;
+    exhibits.retain(|exhibit| !exhibit.is_own || began(exhibit));
+    let earlier = finding.previous.iter().flat_map(|flow| rebuild::earlier(finding, flow));
+    let has_syn = exhibits.iter().any(|e| e.is_own && e.packet.at_ns / 1000 == began_ns / 1000);
+    let rebuilt = earlier.chain((!has_syn).then_some(finding.syn)).map(|record| Exhibit {
+        packet: frame::packet(&record),
+        record,
+        is_own: true,
+        is_rebuilt: true,
+    });
+    exhibits.extend(rebuilt);
+    exhibits.sort_by_key(|exhibit| exhibit.packet.at_ns);
+    Case { exhibits, evidence: Evidence::Rebuilt }
 }
 
-/// Those that belong to the finding's tuples, in order of time, each once.
+/// Those that belong to the finding's tuples, in order of time.
 fn admit(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Vec<Exhibit> {
     let tuples = tuples(finding);
     let mut exhibits: Vec<Exhibit> = Vec::new();
@@ -135,7 +132,6 @@ fn admit(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Vec<Exhibit
         }
     }
     exhibits.sort_by_key(|exhibit| exhibit.packet.at_ns);
-    exhibits.dedup_by(|a, b| a.packet == b.packet);
     exhibits
 }
 

@@ -13,6 +13,9 @@ use xdpwatch_prog::wire::Link;
 /// IPv4 in VXLAN.
 pub const BYTES: usize = 176;
 
+/// Segments of one tuple that are handed out at most, the latest.
+const FOUND_MAX: usize = 512;
+
 /// Slots of the filter of tuples in transition: one time each.
 const TRANSITIONS: usize = 1 << 16;
 
@@ -122,8 +125,14 @@ impl History {
         let oldest = self.next.saturating_sub(places);
         let later = (oldest..self.next).rev().take_while(is_later).count() as u64;
         let end = self.next - later;
-        (end.saturating_sub(self.depth).max(oldest)..end)
+        let mut found: Vec<u64> = (end.saturating_sub(self.depth).max(oldest)..end)
+            .rev()
             .filter(|number| self.tags[(number % places) as usize] == tag)
+            .take(FOUND_MAX)
+            .collect();
+        found.reverse();
+        found
+            .into_iter()
             .map(|number| {
                 let Slot { at_ns, frame_len, len, link, bytes } = slot(number);
                 let bytes = bytes[..usize::from(*len)].to_vec();

@@ -29,8 +29,8 @@ use history::{History, Packet};
 use redact::Redactor;
 use store::Store;
 
-/// Alerts that stand and whose packets are remembered until they are resolved.
-const STANDING: usize = 1024;
+/// Packets of alerts that stand, remembered until those are resolved; about 250 bytes each.
+const STANDING: usize = 1 << 16;
 
 /// What is counted of evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +147,8 @@ pub struct Clerk {
     origin: String,
     /// What was seen of alerts that stand, by id: the ring may have moved on by their end.
     standing: HashMap<u64, Vec<Packet>>,
+    /// Packets in there.
+    packets: usize,
 }
 
 impl Clerk {
@@ -158,7 +160,7 @@ impl Clerk {
         redactor: Option<Redactor>,
         origin: String,
     ) -> Self {
-        Self { archive, choices, redactor, origin, standing: HashMap::new() }
+        Self { archive, choices, redactor, origin, standing: HashMap::new(), packets: 0 }
     }
 
     /// Where its files go.
@@ -169,12 +171,14 @@ impl Clerk {
 
     /// Makes the file of a finding from packets of its tuples, and says in the finding what it is.
     pub fn document(&mut self, finding: &mut Finding, mut seen: Vec<Packet>) -> Document {
-        match finding.state {
-            State::Firing if self.standing.len() < STANDING => {
-                self.standing.insert(finding.id, seen.clone());
-            }
-            State::Firing => {}
-            State::Resolved => seen.extend(self.standing.remove(&finding.id).unwrap_or_default()),
+        if finding.state == State::Firing && self.packets + seen.len() <= STANDING {
+            self.packets += seen.len();
+            self.standing.insert(finding.id, seen.clone());
+        } else if let Some(mut first) = self.standing.remove(&finding.id) {
+            self.packets -= first.len();
+            seen.retain(|packet| !first.contains(packet));
+            first.append(&mut seen);
+            seen = first;
         }
         let (case, told) = match &self.redactor {
             None => (case::make(finding, seen, &self.choices), None),

@@ -96,6 +96,7 @@ fn finding(contest: &Contest, state: State, outcome: Outcome, now_us: u64) -> Fi
         severity: severity(contest, outcome),
         confidence: confidence(contest, outcome),
         facts: facts(contest, outcome, cause),
+        syn: contest.syn,
         previous: contest.previous,
         evidence: None,
     }
