@@ -300,8 +300,6 @@ fn limits_hold_and_are_counted() {
         "{counts}"
     );
     assert_eq!(counts["written"].as_u64(), Some(40), "{counts}");
-    let few = ["--evidence-dir", text(&evidence), "--evidence-packets", "16"];
-    run(&[&["-r", text(&file)], &few[..]].concat());
 }
 
 #[test]
