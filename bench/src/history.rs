@@ -1,15 +1,16 @@
 //! What remembering headers for evidence costs: parse and observe with and without it, in turns.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use xdpwatch::evidence::history::{History, Keep};
-use xdpwatch_core::watch::{Config, Output, Watch};
+use xdpwatch_core::watch::{Output, Watch};
 use xdpwatch_prog::record::Record;
 use xdpwatch_prog::wire::{Link, parse};
 use xdpwatch_tools::frames;
+use xdpwatch_tools::mix::Mix;
 
-use crate::mix::Mix;
+use crate::clock::{median_and_least, timed};
+use crate::trace::detector;
 
 /// Live tuples: small enough that most of what is measured is not waiting for the table.
 const TUPLES: usize = 10_000;
@@ -33,13 +34,7 @@ struct Path {
 impl Path {
     fn new(keep: Option<Keep>) -> Self {
         Self {
-            watch: Watch::new(Config {
-                max_tuples: 2 * TUPLES,
-                horizon_ns: 300_000_000_000,
-                vlan_key: false,
-                all_reuse: false,
-                seeds: [11, 12, 13, 14],
-            }),
+            watch: detector(2 * TUPLES),
             history: keep.map(|keep| History::new(1 << 16, 0, keep, 9)),
             records: Vec::with_capacity(BATCH),
             out: Vec::with_capacity(1 << 16),
@@ -70,19 +65,17 @@ fn frames(mix: &mut Mix) -> Vec<(u64, Vec<u8>)> {
     records.map(|record| (record.at_ns, frames::ethernet(&record))).collect()
 }
 
-/// Rows of the table of figures.
-pub fn figures() {
+/// Prints every row.
+pub fn all() {
+    println!("\n| what | ns, median of {TURNS} | least |");
+    println!("|---|---|---|");
     for (keep, name) in [(Keep::All, "selected by the program"), (Keep::Transitions, "files")] {
         let mut mix = Mix::new(TUPLES);
         let (mut off, mut on) = (Path::new(None), Path::new(Some(keep)));
         let mut differences = Vec::new();
         for turn in 0..TURNS {
             let frames = frames(&mut mix);
-            let time = |path: &mut Path| {
-                let began = Instant::now();
-                path.take(&frames);
-                began.elapsed().as_nanos() as f64 / TURN as f64
-            };
+            let time = |path: &mut Path| timed(|| path.take(&frames)) / TURN as f64;
             // Whoever comes second finds the frames in the cache.
             let (without, with) = if turn % 2 == 0 {
                 let without = time(&mut off);
@@ -93,19 +86,10 @@ pub fn figures() {
             };
             differences.push(with - without);
         }
-        crate::row(
-            &format!("remember headers for evidence ({name}), more than without"),
-            differences,
+        let (median, least) = median_and_least(differences);
+        println!(
+            "| remember headers for evidence ({name}), more than without | {median:.1} | {least:.1} |"
         );
     }
     println!("| memory of the history | {} bytes per segment | |", History::BYTES_EACH);
-}
-
-/// One turn after another, for counting instructions.
-pub fn turns(keep: Option<Keep>, turns: usize) {
-    let mut mix = Mix::new(TUPLES);
-    let mut path = Path::new(keep);
-    for _ in 0..turns {
-        path.take(&frames(&mut mix));
-    }
 }

@@ -9,6 +9,7 @@ use clap::{ArgAction, ArgGroup, Parser};
 
 #[cfg(feature = "api")]
 use crate::api::args::ApiArgs;
+use crate::command::Command;
 use crate::evidence::args::EvidenceArgs;
 
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
@@ -18,6 +19,7 @@ use crate::evidence::args::EvidenceArgs;
 /// (with --exit-code).
 #[derive(Clone, Debug, Parser)]
 #[command(name = "xdpwatch", version, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[cfg_attr(
     feature = "xdp",
     command(group = ArgGroup::new("input").required(true).args(["iface", "read"]))
@@ -27,6 +29,9 @@ use crate::evidence::args::EvidenceArgs;
     command(group = ArgGroup::new("input").required(true).args(["read"]))
 )]
 pub struct Args {
+    /// What is done instead of watching.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     #[cfg(feature = "xdp")]
     /// Capture live on this interface; repeat it for several, each watched on its own
     #[arg(short, long, value_name = "IF", help_heading = "Input")]
@@ -142,7 +147,12 @@ pub struct LiveArgs {
     /// Frames in each receive ring; a power of two
     #[arg(long, value_name = "N", default_value_t = 1 << 14, value_parser = power_of_two)]
     pub ring_size: u32,
-    /// Processors to pin the workers to, in order: 2,3 or 4-7 [default: those it may run on]
+    /// Poll the driver from the workers for this long at a time, microseconds, instead of waiting
+    /// for its interrupts: lower latency for busier processors
+    #[arg(long, value_name = "US", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub busy_poll: Option<u32>,
+    /// Processors to pin the workers to, in order: 2,3 or 4-7 [default: those of the interface's
+    /// memory node that it may run on]
     #[arg(long, value_name = "LIST", value_parser = cpu_list)]
     pub cpus: Option<CpuList>,
     /// Which worker owns a tuple: by a hash of the tuple, or the one whose queue received it (only
@@ -243,8 +253,12 @@ fn power_of_two(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Reads processor numbers as /sys writes them: `2,4-6`.
+///
+/// # Errors
+/// A sentence that says what is accepted.
 #[cfg(feature = "xdp")]
-fn cpu_list(text: &str) -> Result<CpuList, String> {
+pub fn cpu_list(text: &str) -> Result<CpuList, String> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -60,6 +60,8 @@ pub struct Seat {
     index: usize,
     /// Batches being filled, by owner.
     staged: Vec<Option<Batch>>,
+    /// Workers that were sent something since they were last told.
+    sent: Vec<bool>,
     /// Records for this worker, not yet in order.
     inbox: Vec<Record>,
     seed: u64,
@@ -86,6 +88,7 @@ pub fn seats(workers: usize, by_hash: bool, seed: u64) -> Vec<Seat> {
     };
     let seat = |exchange: Arc<Exchange>, index| Seat {
         staged: vec![None; exchange.progress_ns.len()],
+        sent: vec![false; exchange.progress_ns.len()],
         inbox: Vec::with_capacity(RECORDS_WAITING / 16),
         exchange,
         index,
@@ -140,7 +143,29 @@ impl Seat {
             if let Err(batch) = ring.full.push(batch) {
                 self.lost += batch.len() as u64;
             }
+            self.sent[to] = true;
         }
+    }
+
+    /// Calls `wake` for each worker that something was sent to since the last call.
+    pub fn tell_sent(&mut self, mut wake: impl FnMut(usize)) {
+        for (to, sent) in self.sent.iter_mut().enumerate() {
+            if std::mem::take(sent) {
+                wake(to);
+            }
+        }
+    }
+
+    /// Says for a worker that sleeps that it has handed over everything received before this.
+    pub fn vouch_for(&self, worker: usize, progress_ns: u64) {
+        self.exchange.progress_ns[worker].fetch_max(progress_ns, Ordering::AcqRel);
+    }
+
+    /// Whether another worker has sent something that was not taken yet.
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        let rings = self.exchange.rings.iter().filter_map(|rings| rings.get(self.index));
+        rings.into_iter().any(|ring| !ring.full.is_empty())
     }
 
     /// Appends the records that are due at `now_ns` to `records`, in order of time; returns the time
@@ -232,10 +257,16 @@ mod tests {
         // The answer arrives at the owner's own queue; the SYN, earlier, at the other worker's.
         a.give(&record(base + 20, mine));
         a.flush(base + 20);
+        a.tell_sent(|to| panic!("{to} was sent nothing"));
         a.release(base + 30, &mut out);
         assert_eq!(out, [], "the other worker has not passed that time");
         b.give(&record(base + 10, mine));
+        assert!(!a.has_mail());
         b.flush(base + 25);
+        let mut told = Vec::new();
+        b.tell_sent(|to| told.push(to));
+        b.tell_sent(|to| told.push(to));
+        assert_eq!((told, a.has_mail()), (vec![0], true), "told once");
         a.release(base + 40, &mut out);
         assert_eq!(out.iter().map(|r| r.at_ns - base).collect::<Vec<_>>(), [10, 20]);
         assert_eq!((a.late(), a.lost(), b.lost()), (0, 0, 0));
@@ -255,6 +286,22 @@ mod tests {
         b.flush(base);
         a.release(base + WAIT_NS + 1, &mut out);
         assert_eq!((out.len(), a.late()), (2, 1), "late, counted, not lost");
+    }
+
+    #[test]
+    fn a_sleeping_worker_is_not_waited_for() {
+        let mut seats = seats(2, true, 7);
+        let (_b, mut a) = (seats.pop().unwrap(), seats.pop().unwrap());
+        let (mine, base) = (port_of(0), 1_000_000_000);
+        let mut out = Vec::new();
+        a.give(&record(base, mine));
+        a.flush(base + 1);
+        a.vouch_for(1, base - 1);
+        a.release(base + 1, &mut out);
+        assert_eq!(out, [], "not vouched for that time");
+        a.vouch_for(1, base + 1);
+        a.release(base + 1, &mut out);
+        assert_eq!(out.len(), 1);
     }
 
     #[test]

@@ -5,9 +5,11 @@
 //! that together for files; [`run`] decides what is done, from [`args`].
 
 pub mod args;
+pub mod command;
 pub mod run;
 
 pub mod capture;
+pub mod huge_pages;
 pub mod worker;
 
 pub mod evidence;
@@ -16,12 +18,15 @@ pub mod pcapng;
 pub mod sink;
 
 #[cfg(feature = "xdp")]
+pub mod doctor;
+#[cfg(feature = "xdp")]
 pub mod handoff;
 #[cfg(feature = "xdp")]
 pub mod live;
 #[cfg(feature = "xdp")]
 pub mod xdp;
 
+pub mod health;
 pub mod report;
 pub mod state;
 pub mod stats;

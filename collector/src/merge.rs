@@ -39,6 +39,12 @@ impl Merge {
         lane.watermark_ns = lane.watermark_ns.max(watermark_ns);
     }
 
+    /// Whether nothing is held back.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.pending.is_empty())
+    }
+
     /// Passes on what no output to come can precede.
     pub fn drain(&mut self, take: &mut impl FnMut(Output)) {
         let promised = self.lanes.iter().map(|lane| lane.watermark_ns).min().unwrap_or(0);

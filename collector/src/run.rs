@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
+use xdpwatch_core::detect::Limits;
 
 use crate::args::Args;
 use crate::evidence::redact::Redacted;
@@ -42,6 +43,13 @@ impl Outcome {
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     set_up_tracing(args.verbose);
+    match &args.command {
+        Some(command) => command.run(),
+        None => watch(args),
+    }
+}
+
+fn watch(args: &Args) -> ExitCode {
     let outcome = match execute(args) {
         Ok(outcome) => outcome,
         Err(error) if is_broken_pipe(&error) => Outcome::default(),
@@ -138,6 +146,7 @@ pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
         horizon_ns: u64::try_from(args.horizon.as_nanos()).unwrap_or(u64::MAX),
         vlan_key: args.vlan_key,
         all_reuse: args.all_reuse,
+        limits: Limits::default(),
         seeds,
         batch: usize::from(args.batch),
     }

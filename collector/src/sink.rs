@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use xdpwatch_core::aggregate::Aggregate;
+use xdpwatch_core::finding::Finding;
 use xdpwatch_core::watch::Output;
 
 use crate::evidence::Clerk;
@@ -12,6 +13,7 @@ use crate::evidence::history::History;
 use crate::report::{Context, Occasion, Reporter};
 use crate::state::State;
 use crate::stats::{FindingStats, Stats};
+use crate::worker::Detection;
 
 /// Aggregator and reporter of one vantage point.
 pub struct Sink<'a> {
@@ -28,10 +30,14 @@ pub struct Sink<'a> {
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<'a> Sink<'a> {
-    /// A sink for one vantage point; seeds as for the workers.
-    pub fn new(seeds: [u64; 4], context: &'a Context, reporter: &'a mut dyn Reporter) -> Self {
+    /// A sink for one vantage point, with the workers' choices.
+    pub fn new(
+        detection: &Detection,
+        context: &'a Context,
+        reporter: &'a mut dyn Reporter,
+    ) -> Self {
         Self {
-            aggregate: Aggregate::new(seeds),
+            aggregate: Aggregate::new(&detection.limits, detection.seeds),
             reporter,
             context,
             findings: FindingStats::default(),
@@ -66,8 +72,17 @@ impl<'a> Sink<'a> {
 
     /// Takes the next output in order of time.
     pub fn handle(&mut self, output: Output) {
+        self.tell(|aggregate, emit| aggregate.handle(output, emit));
+    }
+
+    /// End of input at `end_ns`.
+    pub fn finish(&mut self, end_ns: u64) {
+        self.tell(|aggregate, emit| aggregate.finish(end_ns, emit));
+    }
+
+    fn tell(&mut self, work: impl FnOnce(&mut Aggregate, &mut dyn FnMut(Finding))) {
         let Self { aggregate, reporter, context, findings, failure, evidence, shown: _ } = self;
-        aggregate.handle(output, &mut |mut finding| {
+        work(aggregate, &mut |mut finding| {
             findings.count(&finding);
             if let Some((clerk, history)) = evidence {
                 clerk.attend(&mut finding, history);

@@ -5,7 +5,9 @@
 use xdpwatch_core::aggregate;
 use xdpwatch_core::counters::Counters;
 use xdpwatch_core::finding::{Finding, State};
-use xdpwatch_core::flows::Census;
+use xdpwatch_core::flows::Occupancy;
+
+use crate::health::{Latency, LossWindow};
 
 use crate::evidence;
 
@@ -28,8 +30,10 @@ pub struct FileStats {
 
 /// What an interface delivered and what became of it.
 ///
-/// `seen = selected + dropped + passed`, and
-/// `selected = received + rx_ring_full + rx_dropped + redirect_errors` (frames still in a ring aside).
+/// `seen = selected + dropped + passed`;
+/// `selected = received + rx_ring_full + rx_dropped + redirect_errors` (frames still in a ring aside);
+/// `received = bad_heads + skipped + beyond_count + handoff_lost + the detector's records` (records
+/// still between workers aside). Before these come `nic_lost`, after them what the queues lose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Live {
     /// Frames the XDP program saw.
@@ -48,12 +52,18 @@ pub struct Live {
     pub rx_dropped: u64,
     /// Times the kernel found no free buffer: a cause of `rx_dropped`, no further loss.
     pub fill_ring_empty: u64,
-    /// Selected frames that reached no socket.
+    /// Of those dropped or passed, frames that were wanted: no socket bound to their queue, payload
+    /// that could not be cut off, no room in the ring buffer of tap mode.
+    pub not_handed_over: u64,
+    /// Selected frames that reached no socket. Exact at the end; before that frames may be in the
+    /// rings, and only those that can't be there are counted.
     pub redirect_errors: u64,
     /// Frames lost before XDP: the interface's own receive errors and misses.
     pub nic_lost: u64,
     /// Frames whose head could not be read.
     pub bad_heads: u64,
+    /// Records left out because `--count` was reached.
+    pub beyond_count: u64,
     /// Records lost because a hand-off ring was full.
     pub handoff_lost: u64,
     /// Records handed over later than the merge waits: they were observed out of order.
@@ -110,7 +120,7 @@ pub struct DetectorStats {
     /// What happened.
     pub counters: Counters,
     /// Tuples held now, by state.
-    pub census: Census,
+    pub occupancy: Occupancy,
     /// How long closed tuples are remembered at least, nanoseconds; the shortest of all workers.
     pub remembered_ns: u64,
 }
@@ -119,7 +129,7 @@ impl DetectorStats {
     /// Adds another worker's part.
     pub fn add(&mut self, other: &Self) {
         self.counters.add(&other.counters);
-        self.census.add(&other.census);
+        self.occupancy.add(&other.occupancy);
         self.remembered_ns = match self.remembered_ns {
             0 => other.remembered_ns,
             known => known.min(other.remembered_ns),
@@ -136,6 +146,10 @@ pub struct Stats {
     pub file: Option<FileStats>,
     /// Present if the packets came from an interface.
     pub live: Option<Live>,
+    /// Live: losses of the last seconds.
+    pub loss: Option<LossWindow>,
+    /// Live: how long alerts took.
+    pub latency: Option<Latency>,
     /// What the XDP program did, by outcome and disposition.
     pub program: Vec<(&'static str, u64)>,
     /// Frames that are no record, by reason, as the host's parser counted them.
@@ -159,10 +173,16 @@ impl Stats {
         if let Some(live) = &self.live {
             each_of_live(live, &mut |name, value| f("capture", name, value));
         }
+        if let Some(loss) = &self.loss {
+            loss.each(&mut |name, value| f("loss", name, value));
+        }
+        if let Some(latency) = &self.latency {
+            latency.each(&mut |name, value| f("latency", name, value));
+        }
         self.program.iter().for_each(|(name, value)| f("program", name, *value));
         self.skipped.iter().for_each(|(name, value)| f("skipped", name, *value));
         self.detector.counters.each(|name, value| f("detector", name, value));
-        self.detector.census.each(|name, value| f("table", name, value));
+        self.detector.occupancy.each(|name, value| f("table", name, value));
         f("table", "remembered_s", self.detector.remembered_ns / 1_000_000_000);
         self.aggregate.each(|name, value| f("aggregate", name, value));
         let FindingStats { severity_1, severity_2, severity_3, resolved, severe: _ } =
@@ -195,9 +215,11 @@ fn each_of_live(live: &Live, f: &mut impl FnMut(&'static str, u64)) {
     f("rx_ring_full", live.rx_ring_full);
     f("rx_dropped", live.rx_dropped);
     f("fill_ring_empty", live.fill_ring_empty);
+    f("not_handed_over", live.not_handed_over);
     f("redirect_errors", live.redirect_errors);
     f("nic_lost", live.nic_lost);
     f("bad_heads", live.bad_heads);
+    f("beyond_count", live.beyond_count);
     f("handoff_lost", live.handoff_lost);
     f("late", live.late);
     f("aggregator_lost", live.aggregator_lost);

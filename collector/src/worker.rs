@@ -2,9 +2,11 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use xdpwatch_core::detect::Limits;
 use xdpwatch_core::watch::{Config, Output, Watch};
 use xdpwatch_prog::record::Record;
 
+use crate::huge_pages;
 use crate::stats::DetectorStats;
 
 /// Choices of detection that all workers share.
@@ -18,6 +20,8 @@ pub struct Detection {
     pub vlan_key: bool,
     /// Whether accepted reuse is reported.
     pub all_reuse: bool,
+    /// Thresholds of the rules.
+    pub limits: Limits,
     /// Seeds of hash tables.
     pub seeds: [u64; 4],
     /// Records handled at once.
@@ -58,6 +62,12 @@ impl Worker {
         Self { watch, batch: detection.batch, outputs: Vec::new() }
     }
 
+    /// Asks for huge pages behind the tables: worth it where many tuples are to be expected, since
+    /// each page is two megabytes. To be called before the first record.
+    pub fn use_huge_pages(&self) {
+        huge_pages::advise(&self.watch);
+    }
+
     /// Takes records in order of time.
     pub fn observe(&mut self, records: &[Record]) {
         for batch in records.chunks(self.batch) {
@@ -80,7 +90,7 @@ impl Worker {
     pub fn stats(&self) -> DetectorStats {
         DetectorStats {
             counters: self.watch.counters(),
-            census: self.watch.census(),
+            occupancy: self.watch.occupancy(),
             remembered_ns: self.watch.remembered_ns(),
         }
     }

@@ -5,7 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use common::{capture, run, stderr, stdout, xdpwatch};
+use common::{capture, run, run_bare, stderr, stdout, xdpwatch};
 
 #[test]
 fn exit_status_three_only_when_asked_for() {
@@ -31,6 +31,19 @@ fn wrong_usage_is_status_two_and_says_what_is_right() {
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(stderr(&output).contains(hint), "{args:?}: {}", stderr(&output));
     }
+}
+
+#[cfg(feature = "xdp")]
+#[test]
+fn a_subcommand_stands_alone_and_needs_no_input() {
+    let output = run_bare(&["doctor", "--iface", "no-such-if0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no interface no-such-if0"), "{}", stderr(&output));
+    let output = run_bare(&["doctor"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--iface"), "{}", stderr(&output));
+    let output = run_bare(&["-r", "x", "doctor", "--iface", "lo"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
 }
 
 #[test]

@@ -4,104 +4,30 @@
 //!
 //! `XDPWATCH_LAB_RUNS` sets how often the pair is played (2 unless set); `XDPWATCH_LONG=1` adds the
 //! published note's own timing.
+#![cfg(feature = "xdp")]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+mod common;
 
+use std::time::Duration;
+
+use common::lab::{Event, Sensor, can_run};
 use serde_json::Value;
-use xdpwatch_tools::judge::sys::is_root;
 use xdpwatch_tools::lab::Lab;
-use xdpwatch_tools::lab::network::MIRROR;
 use xdpwatch_tools::lab::scenario::{Played, Scenario, Timing};
 
 /// An alert must be out this soon after the first refused SYN.
 const PROMPT: Duration = Duration::from_millis(1500);
 
-/// An event, and when its line came out of the sensor.
-struct Event {
-    json: Value,
-    at_ns: u64,
-}
-
-/// A sensor running on the lab's mirror port.
-struct Sensor {
-    child: Child,
-    events: Receiver<Event>,
-}
-
-impl Sensor {
-    fn start(lab: &Lab) -> Self {
-        let namespace = lab.network.namespace("sensor");
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", &namespace, env!("CARGO_BIN_EXE_xdpwatch")])
-            .args(["--iface", MIRROR, "--json", "--sensor", "lab"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the sensor starts");
-        let stdout = child.stdout.take().expect("standard output is a pipe");
-        let (sender, events) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let json = serde_json::from_str(&line).expect("a line is JSON");
-                if sender.send(Event { json, at_ns: now_ns() }).is_err() {
-                    return;
-                }
-            }
-        });
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !is_attached(&namespace) {
-            assert!(Instant::now() < deadline, "the sensor did not attach");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Self { child, events }
-    }
-
-    /// Ends it; everything it said.
-    fn stop(mut self) -> Vec<Event> {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(sent.success(), "the sensor had ended before");
-        let status = self.child.wait().expect("the sensor ends");
-        assert!(status.success(), "{status}");
-        self.events.iter().collect()
-    }
-}
-
-fn is_attached(namespace: &str) -> bool {
-    let link = Command::new("ip")
-        .args(["-n", namespace, "link", "show", MIRROR])
-        .output()
-        .expect("ip runs");
-    String::from_utf8_lossy(&link.stdout).contains("xdp")
-}
-
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970");
-    u64::try_from(since.as_nanos()).expect("a clock before 2554")
-}
-
 fn lab(name: &str) -> Option<Lab> {
-    if !is_root() {
-        println!("SKIPPED: {name}: needs root (network namespaces, XDP)");
-        return None;
-    }
-    Some(Lab::start(&format!("xwt{}", std::process::id())).expect("the lab starts"))
+    let start = || Lab::start(&format!("xwt{}", std::process::id())).expect("the lab starts");
+    can_run(name).then(start)
 }
 
 /// Plays a scenario under a sensor of its own. Alerts on the server's leg come first in the pair.
 fn play(lab: &Lab, scenario: Scenario, timing: Timing) -> (Vec<Event>, Played) {
-    let sensor = Sensor::start(lab);
+    let sensor = Sensor::start(&lab.network, &[]);
     let played = lab.play(scenario, timing).expect("the scenario plays as meant");
-    let events = sensor.stop();
-    let stats = events.last().expect("statistics at the end");
-    let lost = ["rx_ring_full", "rx_dropped", "handoff_lost", "aggregator_lost", "reporter_lost"];
-    for place in lost {
-        assert_eq!(stats.json["stats"]["capture"][place], 0, "lost: {}", stats.json);
-    }
-    let alerts = events.into_iter().filter(|event| event.json["event_type"] == "alert").collect();
-    (alerts, played)
+    (sensor.stop(), played)
 }
 
 /// What the sensor says must be what the kernels did.

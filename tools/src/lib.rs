@@ -6,6 +6,7 @@ pub mod judge;
 pub mod kernel;
 pub mod lab;
 pub mod livegen;
+pub mod mix;
 pub mod pcap;
 pub mod script;
 pub mod tunnels;

@@ -207,3 +207,33 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..Default::default() })]
+
+    /// The frame that is read in one go gives what it gives as bare IP, which is read step by step.
+    #[test]
+    fn the_plain_frame_is_read_as_any_other(
+        record in records(),
+        cut in 0usize..90,
+        damage in prop::collection::vec((14usize..60, any::<u8>()), 0..3),
+    ) {
+        let mut frame = ethernet(&Record { vlan_count: 0, ..record });
+        for (at, byte) in damage {
+            if let Some(place) = frame.get_mut(at) {
+                *place = byte;
+            }
+        }
+        let cut = &frame[..frame.len().min(14 + cut)];
+        let plain = xdpwatch_prog::plain::parse(cut, frame.len() as u32, 7, Link::Ethernet);
+        let (bare, len) = (cut.get(14..).unwrap_or_default(), frame.len() as u32 - 14);
+        if let Some(plain) = plain {
+            let stepwise = wire::parse(bare, len, 7, Link::RawIp);
+            let expected = stepwise.map(|parsed| Parsed {
+                record: Record { frame_len: len + 14, ..parsed.record },
+                header_end: parsed.header_end + 14,
+            });
+            prop_assert_eq!(Ok(plain), expected);
+        }
+    }
+}

@@ -7,6 +7,7 @@
 pub mod counters;
 pub mod head;
 pub mod maps;
+pub mod plain;
 pub mod record;
 pub mod select;
 pub mod wire;

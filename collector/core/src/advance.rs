@@ -39,6 +39,7 @@ impl Flow {
     }
 
     /// Takes the next segment of this connection.
+    #[inline]
     pub fn advance(&mut self, record: &Record, sender: Side, now_us: u64) {
         if record.has_flags(flags::RST) {
             self.reset(record, sender, now_us);
@@ -47,11 +48,15 @@ impl Flow {
             if before == State::TimeWait {
                 self.rearm_by(record, sender, now_us);
             }
+            let unseen_fin = self.acknowledges_unseen_fin(record, sender);
             self.learn(record, sender);
             if record.has_flags(flags::SYN) {
                 self.handshake(record, sender, now_us);
             } else if record.has_flags(flags::ACK) {
                 self.acknowledge(record, sender, now_us);
+            }
+            if unseen_fin {
+                self.enter(State::TimeWait, now_us);
             }
             if record.has_flags(flags::FIN) {
                 self.finish(record, sender, now_us);
@@ -154,6 +159,18 @@ impl Flow {
             State::Closing if covers_all => self.enter(State::TimeWait, now_us),
             _ => {}
         }
+    }
+
+    /// Whether the closer acknowledges one number more than the other was seen to send: the other's FIN,
+    /// lost or late on its way here. Since the first FIN both are followed closely enough to say so.
+    fn acknowledges_unseen_fin(&self, record: &Record, sender: Side) -> bool {
+        let half_closed = matches!(self.state, State::FinWait1 | State::FinWait2);
+        let other = sender.peer();
+        half_closed
+            && sender == self.closer()
+            && self.seen(other)
+            && record.has_flags(flags::ACK)
+            && record.ack == self.end(other).next.wrapping_add(1)
     }
 
     /// What the FIN bit does (RFC 9293, 3.10.7.4, eighth).

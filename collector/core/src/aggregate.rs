@@ -1,33 +1,51 @@
-//! What spans tuples: both legs of a balancer, and how long a host really holds TIME_WAIT.
+//! What spans tuples: both legs of a balancer, the rules about many connections, and how long a host
+//! really holds TIME_WAIT.
 //!
 //! There is one aggregator. It takes every worker's outputs merged in order of time (then tuple), so
 //! its findings do not depend on how many workers there are.
 
+use alloc::vec::Vec;
+
 use ahash::RandomState;
 use hashbrown::HashMap;
 
+use crate::census::{Census, Snapshot};
+use crate::collisions::Collisions;
+use crate::detect::{Detectors, Limits, Seen, World};
 use crate::finding::{Fact, Finding, State};
 use crate::host::linux::TIME_WAIT_US;
 use crate::legs::{Leg, Legs};
+use crate::services::Services;
 use crate::watch::{Kind, Output};
-
-/// Alerts that stand at the same time, as far as folding remembers them.
-const STANDING: usize = 1 << 14;
 
 /// Hosts whose hold time is remembered at most.
 const HOSTS: usize = 1 << 14;
+
+/// Findings that one output or moment brings, without growing.
+const SAID: usize = 1 << 10;
+
+/// What rules may know: a macro, because they are changed while this is borrowed.
+macro_rules! world {
+    ($self:ident) => {
+        World { legs: &$self.legs, collisions: &$self.collisions, services: &$self.services }
+    };
+}
 
 /// The one aggregator behind all workers.
 #[derive(Debug)]
 pub struct Aggregate {
     legs: Legs,
+    collisions: Collisions,
+    services: Services,
+    census: Census,
+    detectors: Detectors,
     /// Per address, the longest hold seen past the model's time, microseconds.
     held_us: HashMap<[u8; 16], u64, RandomState>,
-    /// Alerts that stand, by the connection they are about.
-    standing: HashMap<Leg, u64, RandomState>,
-    /// Findings that are another's collision seen on the other leg, by id.
-    folded: HashMap<u64, (), RandomState>,
     counts: Counts,
+    /// What the rules say of the output at hand.
+    said: Vec<Finding>,
+    /// Share of the needed frames that was lost lately, millionths.
+    loss_ppm: u32,
 }
 
 /// What the aggregator counts.
@@ -39,6 +57,10 @@ pub struct Counts {
     pub folded: u64,
     /// Alerts that folding could not remember because all places were taken.
     pub standing_full: u64,
+    /// Cases that rules could not follow because all places were taken.
+    pub rules_full: u64,
+    /// Steps that the census could not count because all places were taken.
+    pub census_full: u64,
 }
 
 impl Counts {
@@ -47,25 +69,43 @@ impl Counts {
         f("folded", self.folded);
         f("standing_full", self.standing_full);
         f("hosts_full", self.hosts_full);
+        f("rules_full", self.rules_full);
+        f("census_full", self.census_full);
     }
 }
 
 impl Aggregate {
     /// Reserves everything it will ever need; seeds as for the tables.
     #[must_use]
-    pub fn new(seeds: [u64; 4]) -> Self {
+    pub fn new(limits: &Limits, seeds: [u64; 4]) -> Self {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
-        let held_us = HashMap::with_capacity_and_hasher(2 * HOSTS, state.clone());
-        let standing = HashMap::with_capacity_and_hasher(2 * STANDING, state.clone());
-        let folded = HashMap::with_capacity_and_hasher(2 * STANDING, state);
-        let counts = Counts::default();
-        Self { legs: Legs::new(seeds), held_us, standing, folded, counts }
+        Self {
+            legs: Legs::new(seeds),
+            collisions: Collisions::new(state.clone()),
+            services: Services::new(state.clone()),
+            census: Census::new(state.clone()),
+            detectors: Detectors::new(limits, seeds),
+            held_us: HashMap::with_capacity_and_hasher(2 * HOSTS, state),
+            counts: Counts::default(),
+            said: Vec::with_capacity(SAID),
+            loss_ppm: 0,
+        }
     }
 
     /// Takes the next output in order of time and emits what is to be reported.
-    pub fn handle(&mut self, output: Output, emit: &mut impl FnMut(Finding)) {
+    pub fn handle(&mut self, output: Output, emit: &mut dyn FnMut(Finding)) {
+        self.pass_time(output.at_ns, emit);
+        let at_us = output.at_ns / 1000;
         match output.kind {
-            Kind::Sighting(sighting) => self.legs.see(sighting, output.at_ns / 1000),
+            Kind::Step(step) => {
+                self.legs.see(&step, &output.tuple, at_us);
+                self.services.see(&step, &output.tuple, at_us);
+                self.census.see(&step, &output.tuple, at_us);
+                let seen = Seen { at_us, tuple: &output.tuple, step: &step };
+                let world = world!(self);
+                self.detectors.step(&seen, &world, &mut self.said);
+                self.speak(emit);
+            }
             Kind::HeldLonger { host, held_us } => self.learn_hold(host.addr, held_us),
             Kind::Finding(mut finding) => {
                 if self.is_folded(&finding) {
@@ -73,15 +113,61 @@ impl Aggregate {
                 }
                 self.legs.annotate(&mut finding);
                 self.annotate_deadline(&mut finding);
-                emit(*finding);
+                self.report(*finding, emit);
             }
         }
+    }
+
+    /// No output before `now_ns` is to come: what was due before that is emitted.
+    pub fn pass_time(&mut self, now_ns: u64, emit: &mut dyn FnMut(Finding)) {
+        let world = world!(self);
+        self.detectors.pass_time((now_ns / 1000).saturating_sub(1), &world, &mut self.said);
+        self.speak(emit);
+    }
+
+    /// End of input at `end_ns`: alerts that stand are resolved.
+    pub fn finish(&mut self, end_ns: u64, emit: &mut dyn FnMut(Finding)) {
+        let world = world!(self);
+        self.detectors.finish(end_ns / 1000, &world, &mut self.said);
+        self.speak(emit);
+    }
+
+    /// Says which share of the frames that rules need was lost lately, in millionths: what is
+    /// emitted from here on is less sure by that.
+    pub fn set_loss(&mut self, ppm: u32) {
+        self.loss_ppm = ppm;
     }
 
     /// Counted so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counts
+        let mut rules_full = 0;
+        self.detectors.each_overflow(|_, count| rules_full += count);
+        Counts { rules_full, census_full: self.census.overflow(), ..self.counts }
+    }
+
+    /// The largest services and sources at `now_ns`, by the states of their connections.
+    #[must_use]
+    pub fn census(&self, now_ns: u64) -> Snapshot {
+        self.census.snapshot(now_ns / 1000)
+    }
+
+    /// Emits what the rules said, in order of time.
+    fn speak(&mut self, emit: &mut dyn FnMut(Finding)) {
+        if self.said.is_empty() {
+            return;
+        }
+        self.said.sort_by_key(|finding| finding.at_ns);
+        let mut said = core::mem::take(&mut self.said);
+        said.drain(..).for_each(|finding| self.report(finding, emit));
+        self.said = said;
+    }
+
+    fn report(&mut self, mut finding: Finding, emit: &mut dyn FnMut(Finding)) {
+        finding.confidence.lower_by_loss(self.loss_ppm);
+        let world = world!(self);
+        self.detectors.finding(&finding, &world);
+        emit(finding);
     }
 
     /// One collision is one finding. A balancer that passes the holder's refusal on makes it look,
@@ -89,22 +175,14 @@ impl Aggregate {
     fn is_folded(&mut self, finding: &Finding) -> bool {
         let leg = Leg::of(finding);
         if finding.state == State::Resolved {
-            self.standing.remove(&leg);
-            return self.folded.remove(&finding.id).is_some();
+            return self.collisions.resolve(&leg, finding.id);
         }
         let unknown = finding.fact("holder.state") == Some(Fact::Word("unknown"));
         let other = self.legs.joined_since(&leg, finding.began_ns / 1000);
-        let folded = unknown && other.is_some_and(|other| self.standing.contains_key(&other));
-        if folded {
-            self.counts.folded += 1;
-            if self.folded.len() < STANDING {
-                self.folded.insert(finding.id, ());
-            }
-        } else if self.standing.len() < STANDING {
-            self.standing.insert(leg, finding.id);
-        } else {
-            self.counts.standing_full += 1;
-        }
+        let folded = unknown && other.is_some_and(|other| self.collisions.stands_on(&other));
+        self.counts.folded += u64::from(folded);
+        let noted = self.collisions.fire(leg, finding.id, folded);
+        self.counts.standing_full += u64::from(!noted);
         folded
     }
 

@@ -10,6 +10,7 @@ use crate::holding::{Sender, held, sender};
 use crate::host::linux::{self, RECYCLED_ISN_AHEAD, TIME_WAIT_US};
 use crate::host::{Attempt, Held, Holder, Verdict, sequence_accepts};
 use crate::seq::ahead;
+use crate::timed::Due;
 use crate::tuple::{Side, Tuple};
 
 /// The same segment within this time is the mirror's second copy of it, whatever its TTL or VLAN.
@@ -137,6 +138,12 @@ pub struct Contest {
     last_answer_us: u64,
     last_reset_us: u64,
     last_ts_val: Option<u32>,
+}
+
+impl Due for Contest {
+    fn due_us(&self) -> u64 {
+        self.due_us
+    }
 }
 
 impl Contest {

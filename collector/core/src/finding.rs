@@ -5,8 +5,8 @@
 use arrayvec::ArrayVec;
 use xdpwatch_prog::record::Record;
 
-use crate::detect::tuple_reuse::{ALERT, FLOW};
 use crate::flow::Flow;
+use crate::subject::{FLOW, ids};
 use crate::tuple::Tuple;
 
 /// A rule's name and number, as printed in `alert.signature` and `alert.signature_id`.
@@ -48,6 +48,26 @@ pub enum Fact {
     Time(u64),
 }
 
+impl Fact {
+    /// A count.
+    #[must_use]
+    pub fn count(number: impl TryInto<i64>) -> Self {
+        Self::Number(number.try_into().unwrap_or(i64::MAX))
+    }
+
+    /// Microseconds as whole milliseconds; the label ends in `_ms`.
+    #[must_use]
+    pub fn ms(us: u64) -> Self {
+        Self::count(us / 1000)
+    }
+
+    /// Microseconds since the Unix epoch as a point in time.
+    #[must_use]
+    pub fn at(us: u64) -> Self {
+        Self::Time(us.saturating_mul(1000))
+    }
+}
+
 /// The most facts that one finding carries.
 pub const FACTS_MAX: usize = 48;
 
@@ -66,6 +86,30 @@ pub struct Confidence {
     pub reasons: ArrayVec<&'static str, REASONS_MAX>,
 }
 
+impl Confidence {
+    /// Nothing takes certainty away.
+    pub const SURE: Self = Self { percent: 100, reasons: ArrayVec::new_const() };
+
+    /// Takes `by` percent away, for a reason.
+    pub fn lower(&mut self, by: u8, reason: &'static str) {
+        self.percent = self.percent.saturating_sub(by);
+        let _ = self.reasons.try_push(reason);
+    }
+
+    /// Takes away what a loss of `ppm` millionths of the needed frames takes: what is missing may be
+    /// the very packet that says otherwise.
+    pub fn lower_by_loss(&mut self, ppm: u32) {
+        let by = match ppm {
+            0 => return,
+            1..1_000 => 5,
+            1_000..10_000 => 10,
+            10_000..100_000 => 20,
+            _ => 40,
+        };
+        self.lower(by, "capture_loss");
+    }
+}
+
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
@@ -75,6 +119,33 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+impl Endpoint {
+    /// Address, then port, as numbers: in the order of ends, and faster to compare.
+    #[inline]
+    #[must_use]
+    pub fn number(&self) -> (u128, u16) {
+        (u128::from_be_bytes(self.addr), self.port)
+    }
+}
+
+/// What a finding is about, and so which of its ends mean something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// One connection: `src` sent or sends its SYN to `dst`.
+    Connection,
+    /// A service: `dst`.
+    Service,
+    /// All connections from a source address to a service: the address of `src`, and `dst`.
+    Pair,
+    /// A source address: that of `src`.
+    Source,
+    /// The feed itself; no end.
+    Feed,
+}
+
+/// An end that means nothing: see [`About`].
+pub const NO_END: Endpoint = Endpoint { addr: [0; 16], port: 0 };
+
 /// What the packets kept beside a finding are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
@@ -82,6 +153,18 @@ pub enum Evidence {
     Seen,
     /// The earlier connection's packets were gone: they are rebuilt from the flow table.
     Rebuilt,
+}
+
+/// What a finding about a tuple that is still held rests on: enough to find its packets, or to make
+/// them anew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grounds {
+    /// The tuple, with the network that it lives in.
+    pub tuple: Tuple,
+    /// The first SYN.
+    pub syn: Record,
+    /// The earlier connection as it was tracked up to that; `None` if it predates the feed.
+    pub previous: Option<Flow>,
 }
 
 /// What a rule found.
@@ -97,8 +180,8 @@ pub struct Finding {
     pub at_ns: u64,
     /// Time of the first packet of what the finding is about.
     pub began_ns: u64,
-    /// The tuple, with the network that it lives in.
-    pub tuple: Tuple,
+    /// What it is about.
+    pub about: About,
     /// The side that sent the SYN.
     pub src: Endpoint,
     /// The side that the SYN was sent to.
@@ -107,7 +190,7 @@ pub struct Finding {
     pub vni: u32,
     /// VLAN ids of the SYN, outermost first.
     pub vlans: ArrayVec<u16, 2>,
-    /// Identifies the incarnation that the SYN would open.
+    /// Identifies the incarnation that the SYN opens or would open; 0 where it is about no connection.
     pub flow_id: u64,
     /// The cause, printed as `alert.category`.
     pub cause: &'static str,
@@ -117,10 +200,8 @@ pub struct Finding {
     pub confidence: Confidence,
     /// Details under the key of the rule's name.
     pub facts: Facts,
-    /// The first SYN of what it is about.
-    pub syn: Record,
-    /// The earlier connection as it was tracked up to `began_ns`; `None` if it predates the feed.
-    pub previous: Option<Flow>,
+    /// Where its packets are to be looked for; `None` where it rests on no two incarnations.
+    pub grounds: Option<Grounds>,
     /// What is kept of its packets, if anything; set at the edge.
     pub evidence: Option<Evidence>,
 }
@@ -142,23 +223,48 @@ impl Finding {
         }
     }
 
-    /// Gives every address in it another name. The ids follow, as if the packets had carried those.
+    /// Gives every address in it another name. The ids follow, as if the packets had carried those:
+    /// they are hashes of addresses that could be guessed.
     pub fn rename(&mut self, name: impl Fn([u8; 16]) -> [u8; 16]) {
-        let end = |end: Endpoint| Endpoint { addr: name(end.addr), port: end.port };
-        (self.src, self.dst) = (end(self.src), end(self.dst));
-        self.syn.src_addr = name(self.syn.src_addr);
-        self.syn.dst_addr = name(self.syn.dst_addr);
-        self.tuple = Tuple::between(self.src, self.dst, self.tuple.realm).0;
-        self.id = self.tuple.id(self.began_ns / 1000, ALERT);
-        self.flow_id = self.tuple.id(self.began_ns / 1000, FLOW);
-        for (label, fact) in &mut self.facts {
-            match (fact, self.previous) {
-                (Fact::Address(addr), _) => *addr = name(*addr),
-                (Fact::Id(id), Some(flow)) if *label == "holder.previous_flow_id" => {
-                    *id = self.tuple.id(flow.first_us, FLOW);
-                }
-                _ => {}
+        for end in [&mut self.src, &mut self.dst] {
+            if *end != NO_END {
+                end.addr = name(end.addr);
             }
         }
+        let realm = self.grounds.map_or(self.vni, |grounds| grounds.tuple.realm);
+        let tuple = match self.about {
+            About::Connection => Tuple::between(self.src, self.dst, realm).0,
+            _ => Tuple { a: self.src, b: self.dst, realm },
+        };
+        (self.id, self.flow_id) = ids(self.rule, self.about, &tuple, self.began_ns / 1000);
+        for (_, fact) in &mut self.facts {
+            if let Fact::Address(addr) = fact {
+                *addr = name(*addr);
+            }
+        }
+        let Some(grounds) = &mut self.grounds else { return };
+        grounds.tuple = tuple;
+        grounds.syn.src_addr = name(grounds.syn.src_addr);
+        grounds.syn.dst_addr = name(grounds.syn.dst_addr);
+        if let Some(flow) = grounds.previous {
+            self.set("holder.previous_flow_id", Fact::Id(tuple.id(flow.first_us, FLOW)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_is_lost_the_less_sure() {
+        let sure = |ppm| {
+            let mut confidence = Confidence { percent: 100, reasons: ArrayVec::new() };
+            confidence.lower_by_loss(ppm);
+            (confidence.percent, confidence.reasons.len())
+        };
+        assert_eq!(sure(0), (100, 0));
+        assert_eq!([1, 1_000, 10_000, 100_000].map(sure), [(95, 1), (90, 1), (80, 1), (60, 1)]);
+        assert_eq!(sure(1_000_000), (60, 1));
     }
 }

@@ -52,6 +52,7 @@ impl State {
         Self::Reset,
     ];
 
+    #[inline]
     fn from_bits(bits: u64) -> Self {
         Self::ALL.get(bits as usize).copied().unwrap_or(Self::Reset)
     }
@@ -142,6 +143,15 @@ impl Flow {
         Side::from_bit(self.is(marks::CLOSER_IS_B))
     }
 
+    /// The ends that hold it in TIME-WAIT now.
+    #[must_use]
+    pub fn time_waits(&self) -> [Option<Side>; 2] {
+        let held = self.state == State::TimeWait;
+        let closer = self.closer();
+        let both = held && self.is(marks::BOTH_CLOSED);
+        [held.then_some(closer), both.then_some(closer.peer())]
+    }
+
     /// The end that sent the SYN, if known.
     #[inline]
     #[must_use]
@@ -190,6 +200,18 @@ impl Flow {
         self.rearmed_ms = 0;
     }
 
+    /// What decides how long it is kept.
+    #[inline]
+    #[must_use]
+    pub fn brief(&self) -> Brief {
+        Brief {
+            state: self.state,
+            contested: self.is(marks::CONTESTED),
+            last_us: self.last_us,
+            armed_us: self.armed_us(),
+        }
+    }
+
     /// The 48 bytes that lie in the table. Times keep their low 40 bits, in microseconds.
     #[inline]
     #[must_use]
@@ -232,6 +254,34 @@ impl Flow {
     }
 }
 
+/// What decides how long a flow is kept, read without the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// Where it stands.
+    pub state: State,
+    /// Whether a newer SYN contests its tuple.
+    pub contested: bool,
+    /// Last packet, microseconds.
+    pub last_us: u64,
+    /// As [`Flow::armed_us`].
+    pub armed_us: u64,
+}
+
+impl Brief {
+    /// Reads it from the packed form; times as in [`Flow::unpack`].
+    #[inline]
+    #[must_use]
+    pub fn of(words: &[u64; Flow::WORDS], now_us: u64) -> Self {
+        let kind = words[2] & LOW_24;
+        Self {
+            state: State::from_bits(kind >> 20),
+            contested: kind >> 8 & u64::from(marks::CONTESTED) != 0,
+            last_us: time_near(words[1], now_us),
+            armed_us: time_near(words[2], now_us) + (words[1] & LOW_24) * 1000,
+        }
+    }
+}
+
 const LOW_24: u64 = (1 << 24) - 1;
 
 /// A time's low 40 bits with 24 bits of something else.
@@ -270,6 +320,7 @@ mod tests {
                 rearmed_ms, idle_ms, isn, ends: [a, b], state: State::ALL[state], marks,
             };
             prop_assert_eq!(Flow::unpack(&flow.pack(), now), flow);
+            prop_assert_eq!(Brief::of(&flow.pack(), now), flow.brief());
         }
     }
 

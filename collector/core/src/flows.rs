@@ -1,34 +1,25 @@
-//! The flow tables of one worker, IPv4 and IPv6, behind one door: class shares, expiry, census.
+//! The flow tables of one worker, IPv4 and IPv6, behind one door: finding, storing, expiry, occupancy.
 //!
-//! Classes have shares so that a flood of one kind cannot push the others out: handshakes may take a
-//! quarter of the table, open connections three quarters; closed tuples take what is left and give
-//! way only past their model's deadline.
+//! How long a flow is kept stands in `lifetime`. What is past its time is freed when it is looked at,
+//! and by a sweep of bounded cost; where room is short, the sweep also frees what may go, so that
+//! newcomers seldom have to weigh entries against each other.
 
 use ahash::RandomState;
 
 use crate::counters::Counters;
-use crate::flow::{Flow, SECOND_US, State, marks};
+use crate::flow::{Brief, Flow, State};
 use crate::host::linux::TIME_WAIT_US;
-use crate::table::{Index, Insert, Table, VALUE};
-use crate::tuple::Tuple;
+use crate::lifetime::{Class, give_up, is_over, may_go};
+use crate::table::{GROUP, Hint, Index, Insert, Table, VALUE};
+use crate::tuple::{Key, Tuple};
 
-/// A handshake that went nowhere is forgotten after this.
-const EMBRYONIC_US: u64 = 180 * SECOND_US;
+pub use crate::occupancy::Occupancy;
 
-/// A reset connection is forgotten after this.
-const RESET_US: u64 = 60 * SECOND_US;
+/// Every group is swept once in this many ticks, if there are records enough.
+const SWEEP_TICKS: usize = 6000;
 
-/// A closed connection is forgotten after this, room or not.
-const CLOSED_US: u64 = 3600 * SECOND_US;
-
-/// An open connection without a packet is forgotten after this (conntrack's default too).
-const OPEN_US: u64 = 5 * 24 * 3600 * SECOND_US;
-
-/// An open connection without a packet for this long gives way to a newcomer when all is full.
-const OPEN_IDLE_US: u64 = 3600 * SECOND_US;
-
-/// Every group is swept once in this many ticks.
-const SWEEP_TICKS: usize = 600;
+/// Groups swept at once for what is past its time.
+const GROUPS_AT_ONCE: usize = 4;
 
 /// Where a flow lies.
 #[derive(Clone, Copy, Debug)]
@@ -39,95 +30,23 @@ pub enum Place {
     V6(Index),
 }
 
-/// What a flow is to the table's shares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Embryonic,
-    Open,
-    Closed,
-    Dead,
+/// What a lookup found.
+#[derive(Clone, Copy, Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A flow past its time, freed by this lookup.
+    Over(Flow),
+    /// A flow.
+    Held(Place, Flow),
 }
 
-impl Class {
-    fn of(state: State) -> Self {
-        match state {
-            State::SynSent | State::SynReceived => Self::Embryonic,
-            State::Established | State::FinWait1 | State::FinWait2 => Self::Open,
-            State::LastAck | State::Closing | State::TimeWait => Self::Closed,
-            State::Reset => Self::Dead,
-        }
-    }
-}
-
-/// Tuples held now, by state, and how long closed ones are remembered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// Slots in all.
-    pub capacity: u64,
-    /// A SYN and nothing else.
-    pub syn_sent: u64,
-    /// A SYN/ACK without its ACK.
-    pub syn_received: u64,
-    /// Established.
-    pub established: u64,
-    /// The first FIN is not acknowledged.
-    pub fin_wait1: u64,
-    /// One direction closed.
-    pub fin_wait2: u64,
-    /// The second FIN is not acknowledged.
-    pub last_ack: u64,
-    /// Crossing FINs.
-    pub closing: u64,
-    /// Closed, held by the closer.
-    pub time_wait: u64,
-    /// Reset.
-    pub reset: u64,
-}
-
-impl Census {
-    /// Tuples held.
-    #[must_use]
-    pub fn used(&self) -> u64 {
-        let mut used = 0;
-        self.each(|name, count| used += if name == "capacity" { 0 } else { count });
-        used
-    }
-
-    /// Name and value of each, in the order printed.
-    pub fn each(&self, mut f: impl FnMut(&'static str, u64)) {
-        f("capacity", self.capacity);
-        f("syn_sent", self.syn_sent);
-        f("syn_received", self.syn_received);
-        f("established", self.established);
-        f("fin_wait1", self.fin_wait1);
-        f("fin_wait2", self.fin_wait2);
-        f("last_ack", self.last_ack);
-        f("closing", self.closing);
-        f("time_wait", self.time_wait);
-        f("reset", self.reset);
-    }
-
-    /// Adds another worker's tuples.
-    pub fn add(&mut self, other: &Self) {
-        self.capacity += other.capacity;
-        for state in State::ALL {
-            *self.of(state) += *{ *other }.of(state);
-        }
-    }
-
-    fn of(&mut self, state: State) -> &mut u64 {
-        match state {
-            State::SynSent => &mut self.syn_sent,
-            State::SynReceived => &mut self.syn_received,
-            State::Established => &mut self.established,
-            State::FinWait1 => &mut self.fin_wait1,
-            State::FinWait2 => &mut self.fin_wait2,
-            State::LastAck => &mut self.last_ack,
-            State::Closing => &mut self.closing,
-            State::TimeWait => &mut self.time_wait,
-            State::Reset => &mut self.reset,
-        }
-    }
+/// A lookup in preparation: what can be known of it before its turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    key: Key,
+    hash: u64,
+    hint: Hint,
 }
 
 /// Both tables and what is counted of them.
@@ -135,11 +54,24 @@ impl Census {
 pub struct Flows {
     v4: Table<2, 8>,
     v6: Table<5, 16>,
+    chores_v4: Chores,
+    chores_v6: Chores,
     state: RandomState,
-    census: Census,
+    occupancy: Occupancy,
     horizon_us: u64,
     /// The youngest age at which a closed tuple had to be given up; the horizon if none was.
     remembered_us: u64,
+}
+
+/// Sweeping that a table is owed, and how it is done.
+#[derive(Debug)]
+struct Chores {
+    /// Groups to be swept for what is past its time.
+    owed: usize,
+    /// Flows taken in since the last sweep.
+    newcomers: usize,
+    /// While room is short, closed tuples go after this: between the model's deadline and the horizon.
+    patience_us: u64,
 }
 
 impl Flows {
@@ -148,21 +80,62 @@ impl Flows {
     pub fn new(max_tuples: usize, horizon_us: u64, state: RandomState) -> Self {
         let (v4, v6) = (Table::new(max_tuples), Table::new(max_tuples / 4));
         let capacity = (v4.capacity() + v6.capacity()) as u64;
-        let census = Census { capacity, ..Census::default() };
-        Self { v4, v6, state, census, horizon_us, remembered_us: horizon_us }
+        let occupancy = Occupancy { capacity, ..Occupancy::default() };
+        let chores = || Chores { owed: 0, newcomers: 0, patience_us: horizon_us };
+        Self {
+            v4,
+            v6,
+            chores_v4: chores(),
+            chores_v6: chores(),
+            state,
+            occupancy,
+            horizon_us,
+            remembered_us: horizon_us,
+        }
     }
 
-    /// The tuple's hash, to be taken once per record.
+    /// The lookup of this tuple.
     #[inline]
     #[must_use]
-    pub fn hash(&self, tuple: &Tuple) -> u64 {
-        tuple.hash_with(&self.state)
+    pub fn lookup(&self, tuple: &Tuple) -> Lookup {
+        let key = tuple.key();
+        Lookup { key, hash: key.hash_with(&self.state), hint: Hint::default() }
+    }
+
+    /// First step of reading ahead: the tags that the lookup will need.
+    ///
+    /// Each step is meant to be taken for a whole batch before the next one is: a processor has
+    /// many reads under way at once only if they lie few instructions apart.
+    #[inline]
+    pub fn touch_tags(&self, lookup: &Lookup) {
+        match lookup.key {
+            Key::V4(_) => self.v4.touch_tags(lookup.hash),
+            Key::V6(_) => self.v6.touch_tags(lookup.hash),
+        }
+    }
+
+    /// Second step: where the lookup will probably end.
+    #[inline]
+    pub fn guess(&self, lookup: &mut Lookup) {
+        lookup.hint = match lookup.key {
+            Key::V4(_) => self.v4.guess(lookup.hash),
+            Key::V6(_) => self.v6.guess(lookup.hash),
+        };
+    }
+
+    /// Third step: what lies there.
+    #[inline]
+    pub fn touch_slot(&self, lookup: &Lookup) {
+        match lookup.key {
+            Key::V4(_) => self.v4.touch_slot(lookup.hint),
+            Key::V6(_) => self.v6.touch_slot(lookup.hint),
+        }
     }
 
     /// Tuples held now, by state.
     #[must_use]
-    pub fn census(&self) -> Census {
-        self.census
+    pub fn occupancy(&self) -> Occupancy {
+        self.occupancy
     }
 
     /// How long closed tuples are in fact remembered, microseconds.
@@ -171,46 +144,40 @@ impl Flows {
         self.remembered_us
     }
 
-    /// Reads ahead what looking up this hash will need. The sum is of no meaning.
-    #[inline]
+    /// The tables' memory, for whoever wants to back it with huge pages.
     #[must_use]
-    pub fn touch_tags(&self, tuple: &Tuple, hash: u64) -> u64 {
-        if is_v4(tuple) { self.v4.touch_tags(hash) } else { self.v6.touch_tags(hash) }
+    pub fn memory(&self) -> [(&[u8], &[u64]); 2] {
+        [self.v4.memory(), self.v6.memory()]
     }
 
-    /// Reads ahead the slot that looking up this hash will end at. The sum is of no meaning.
+    /// The flow of this tuple. One past its time is freed.
     #[inline]
-    #[must_use]
-    pub fn touch_slot(&self, tuple: &Tuple, hash: u64) -> u64 {
-        if is_v4(tuple) { self.v4.touch_slot(hash) } else { self.v6.touch_slot(hash) }
-    }
-
-    /// The flow of this tuple. One past its time is freed and not found.
-    #[inline]
-    pub fn find(&mut self, tuple: &Tuple, hash: u64, now_us: u64) -> Option<(Place, Flow)> {
-        let place = if is_v4(tuple) {
-            Place::V4(self.v4.find(hash, &key_v4(tuple))?)
-        } else {
-            Place::V6(self.v6.find(hash, &key_v6(tuple))?)
-        };
-        let words = match place {
-            Place::V4(index) => self.v4.value(index),
-            Place::V6(index) => self.v6.value(index),
+    pub fn find(&mut self, lookup: &Lookup, now_us: u64) -> Found {
+        let Lookup { key, hash, hint } = lookup;
+        let (place, words) = match key {
+            Key::V4(key) => match self.v4.find(*hash, key, *hint) {
+                Some(index) => (Place::V4(index), self.v4.value(index)),
+                None => return Found::Nothing,
+            },
+            Key::V6(key) => match self.v6.find(*hash, key, *hint) {
+                Some(index) => (Place::V6(index), self.v6.value(index)),
+                None => return Found::Nothing,
+            },
         };
         let flow = Flow::unpack(&words, now_us);
-        if is_over(&flow, now_us) {
+        if is_over(&flow.brief(), now_us) {
             self.remove(place, flow.state);
-            return None;
+            return Found::Over(flow);
         }
-        Some((place, flow))
+        Found::Held(place, flow)
     }
 
     /// Puts a flow back; `before` is the state it was found in.
     #[inline]
     pub fn store(&mut self, place: Place, before: State, flow: &Flow) {
         if before != flow.state {
-            *self.census.of(before) -= 1;
-            *self.census.of(flow.state) += 1;
+            *self.occupancy.of(before) -= 1;
+            *self.occupancy.of(flow.state) += 1;
         }
         match place {
             Place::V4(index) => self.v4.set(index, &flow.pack()),
@@ -218,146 +185,147 @@ impl Flows {
         }
     }
 
-    /// Takes in a flow whose tuple is not there, if there is room or something gives way.
+    /// Takes in a flow whose tuple is not there, if there is room or something gives way: that is
+    /// returned.
     pub fn insert(
         &mut self,
-        tuple: &Tuple,
-        hash: u64,
+        lookup: &Lookup,
         flow: &Flow,
         now_us: u64,
         counters: &mut Counters,
-    ) {
+    ) -> Option<(Tuple, Flow)> {
         let class = Class::of(flow.state);
-        let share_full = self.is_share_full(class);
-        let horizon = self.horizon_us;
+        let share_full = class.is_share_full(&self.occupancy);
+        let (state, horizon_us, hash) = (&self.state, self.horizon_us, lookup.hash);
         let give_up = |words: &[u64; VALUE]| {
-            give_up(&Flow::unpack(words, now_us), class, share_full, horizon, now_us)
+            give_up(&Brief::of(words, now_us), class, share_full, horizon_us, now_us)
         };
         let value = flow.pack();
-        let done = if is_v4(tuple) {
-            self.v4.insert(hash, &key_v4(tuple), &value, share_full, give_up)
-        } else {
-            self.v6.insert(hash, &key_v6(tuple), &value, share_full, give_up)
-        };
-        match done {
-            Insert::Full => counters.table_refused += 1,
-            Insert::Placed(_) => *self.census.of(flow.state) += 1,
-            Insert::Replaced(_, old) => {
-                *self.census.of(flow.state) += 1;
-                self.count_replaced(&Flow::unpack(&old, now_us), now_us, counters);
+        let done = match &lookup.key {
+            Key::V4(key) => {
+                self.chores_v4.newcomers += 1;
+                if !share_full {
+                    self.v4.make_room(hash, |key| Key::V4(*key).hash_with(state));
+                }
+                self.v4.insert(hash, key, &value, share_full, give_up).map(Key::V4)
             }
+            Key::V6(key) => {
+                self.chores_v6.newcomers += 1;
+                if !share_full {
+                    self.v6.make_room(hash, |key| Key::V6(*key).hash_with(state));
+                }
+                self.v6.insert(hash, key, &value, share_full, give_up).map(Key::V6)
+            }
+        };
+        if matches!(done, Insert::Full) {
+            counters.table_refused += 1;
+            return None;
         }
+        *self.occupancy.of(flow.state) += 1;
+        let Insert::Replaced(key, old) = done else { return None };
+        let old = Flow::unpack(&old, now_us);
+        *self.occupancy.of(old.state) -= 1;
+        count_given_up(&old.brief(), now_us, &mut self.remembered_us, counters);
+        Some((key.tuple(), old))
     }
 
-    /// Frees what is past its time in a part of the tables; called once per tick.
-    pub fn sweep(&mut self, now_us: u64) {
-        let census = &mut self.census;
-        let mut over = |words: &[u64; VALUE]| {
+    /// A tick of record time has passed: more is owed to the tables.
+    pub fn tick(&mut self) {
+        self.chores_v4.tick(self.v4.capacity() / GROUP);
+        self.chores_v6.tick(self.v6.capacity() / GROUP);
+    }
+
+    /// Sweeps a part of the tables: a few groups for what is past its time, and while room is short
+    /// half a group for every newcomer since the last sweep. `gone` hears of what is freed.
+    pub fn sweep(
+        &mut self,
+        now_us: u64,
+        counters: &mut Counters,
+        gone: &mut impl FnMut(&Tuple, &Flow),
+    ) {
+        let Self { v4, v6, chores_v4, chores_v6, occupancy, horizon_us, remembered_us, .. } = self;
+        let mut freed = |key: Key, words: &[u64; VALUE], is_over: bool| {
             let flow = Flow::unpack(words, now_us);
-            let over = is_over(&flow, now_us);
-            *census.of(flow.state) -= u64::from(over);
-            over
+            *occupancy.of(flow.state) -= 1;
+            if !is_over {
+                count_given_up(&flow.brief(), now_us, remembered_us, counters);
+            }
+            gone(&key.tuple(), &flow);
         };
-        self.v4.sweep(self.v4.capacity() / 16 / SWEEP_TICKS + 1, &mut over);
-        self.v6.sweep(self.v6.capacity() / 16 / SWEEP_TICKS + 1, &mut over);
+        chores_v4.sweep(v4, *horizon_us, now_us, &mut |key, words, is_over| {
+            freed(Key::V4(*key), words, is_over);
+        });
+        chores_v6.sweep(v6, *horizon_us, now_us, &mut |key, words, is_over| {
+            freed(Key::V6(*key), words, is_over);
+        });
     }
 
     fn remove(&mut self, place: Place, state: State) {
-        *self.census.of(state) -= 1;
+        *self.occupancy.of(state) -= 1;
         match place {
             Place::V4(index) => self.v4.remove(index),
             Place::V6(index) => self.v6.remove(index),
         }
     }
+}
 
-    fn count_replaced(&mut self, old: &Flow, now_us: u64, counters: &mut Counters) {
-        *self.census.of(old.state) -= 1;
-        match Class::of(old.state) {
-            Class::Embryonic => counters.evicted_embryonic += 1,
-            Class::Closed => {
-                let age = now_us.saturating_sub(old.armed_us());
-                self.remembered_us = self.remembered_us.min(age);
-                counters.evicted_closed += 1;
-            }
-            Class::Open | Class::Dead => counters.evicted_dead += 1,
+impl Chores {
+    fn tick(&mut self, groups: usize) {
+        self.owed = (self.owed + groups / SWEEP_TICKS + 1).min(groups);
+    }
+
+    /// Sweeps what is due now; `freed` hears of each entry that is freed, and whether it was over.
+    fn sweep<const KEY: usize, const SLOT: usize>(
+        &mut self,
+        table: &mut Table<KEY, SLOT>,
+        horizon_us: u64,
+        now_us: u64,
+        freed: &mut impl FnMut(&[u64; KEY], &[u64; VALUE], bool),
+    ) {
+        let newcomers = core::mem::take(&mut self.newcomers);
+        let is_crowded = table.used() > table.capacity() / 32 * 31;
+        let mut groups = self.owed.min(GROUPS_AT_ONCE);
+        self.owed -= groups;
+        if is_crowded {
+            groups += newcomers / 2;
         }
-    }
-
-    fn is_share_full(&self, class: Class) -> bool {
-        let census = &self.census;
-        match class {
-            Class::Embryonic => census.syn_sent + census.syn_received >= census.capacity / 4,
-            Class::Open => {
-                let open = census.established + census.fin_wait1 + census.fin_wait2;
-                open >= census.capacity / 8 * 7
-            }
-            Class::Closed | Class::Dead => false,
+        if groups > 0 {
+            let patience_us = self.patience_us;
+            table.sweep(groups, |key, words| {
+                let flow = Brief::of(words, now_us);
+                let over = is_over(&flow, now_us);
+                let goes = over || (is_crowded && may_go(&flow, patience_us, now_us));
+                if goes {
+                    freed(key, words, over);
+                }
+                goes
+            });
         }
+        self.adapt(is_crowded, newcomers, table.capacity(), horizon_us);
+    }
+
+    /// Room that stays short makes impatient, by a factor of e in the time in which the newcomers are
+    /// an eighth of the table; room to spare makes as patient again, up to the horizon.
+    fn adapt(&mut self, is_crowded: bool, newcomers: usize, capacity: usize, horizon_us: u64) {
+        let step_us = self.patience_us.saturating_mul(8 * newcomers as u64) / capacity as u64;
+        let shortest = TIME_WAIT_US.min(horizon_us);
+        let patience_us = if is_crowded {
+            self.patience_us.saturating_sub(step_us)
+        } else {
+            self.patience_us.saturating_add(step_us)
+        };
+        self.patience_us = patience_us.clamp(shortest, horizon_us);
     }
 }
 
-/// Whether a flow is past its time. A contested one is kept for its contest.
-fn is_over(flow: &Flow, now_us: u64) -> bool {
-    let silent = now_us.saturating_sub(flow.last_us);
-    let limit = match Class::of(flow.state) {
-        _ if flow.is(marks::CONTESTED) => return false,
-        Class::Embryonic => EMBRYONIC_US,
-        Class::Open => OPEN_US,
-        Class::Closed => CLOSED_US,
-        Class::Dead => RESET_US,
-    };
-    silent > limit
-}
-
-/// How readily a flow gives way to a newcomer of class `newcomer`: the higher, the sooner. Rank
-/// first, then age.
-fn give_up(
-    flow: &Flow,
-    newcomer: Class,
-    share_full: bool,
-    horizon_us: u64,
-    now_us: u64,
-) -> Option<u64> {
-    if flow.is(marks::CONTESTED) {
-        return None;
+fn count_given_up(flow: &Brief, now_us: u64, remembered_us: &mut u64, counters: &mut Counters) {
+    match Class::of(flow.state) {
+        Class::Embryonic => counters.evicted_embryonic += 1,
+        Class::Closed => {
+            let age_us = now_us.saturating_sub(flow.armed_us);
+            *remembered_us = age_us.min(*remembered_us);
+            counters.evicted_closed += 1;
+        }
+        Class::Open | Class::Dead => counters.evicted_dead += 1,
     }
-    let class = Class::of(flow.state);
-    let held = now_us.saturating_sub(flow.armed_us());
-    let silent = now_us.saturating_sub(flow.last_us);
-    let rank = match class {
-        _ if share_full && class != newcomer => return None,
-        Class::Dead => 6,
-        _ if is_over(flow, now_us) => 5,
-        Class::Closed if held > horizon_us => 4,
-        Class::Closed if held > TIME_WAIT_US => 3,
-        Class::Embryonic => 2,
-        Class::Open if silent > OPEN_IDLE_US => 1,
-        Class::Closed | Class::Open => return None,
-    };
-    Some(rank << 56 | silent.min((1 << 56) - 1))
-}
-
-#[inline]
-fn is_v4(tuple: &Tuple) -> bool {
-    tuple.a.addr[..12] == V4_MAPPED && tuple.b.addr[..12] == V4_MAPPED
-}
-
-const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-
-#[inline]
-fn key_v4(tuple: &Tuple) -> [u64; 2] {
-    let [.., a, b, c, d] = tuple.a.addr;
-    let [.., e, f, g, h] = tuple.b.addr;
-    [u64::from_be_bytes([a, b, c, d, e, f, g, h]), ports_and_realm(tuple)]
-}
-
-#[inline]
-fn key_v6(tuple: &Tuple) -> [u64; 5] {
-    let [a, b] = [tuple.a.addr, tuple.b.addr].map(u128::from_be_bytes);
-    [(a >> 64) as u64, a as u64, (b >> 64) as u64, b as u64, ports_and_realm(tuple)]
-}
-
-#[inline]
-fn ports_and_realm(tuple: &Tuple) -> u64 {
-    u64::from(tuple.a.port) << 48 | u64::from(tuple.b.port) << 32 | u64::from(tuple.realm)
 }

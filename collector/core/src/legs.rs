@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use xdpwatch_prog::record::{Record, flags};
+use xdpwatch_prog::record::flags;
 
 use crate::finding::{Endpoint, Fact, Finding};
-use crate::tuple::Side;
+use crate::step::Step;
+use crate::tuple::Tuple;
 
 /// A balancer passes a segment on within this time.
 const FORWARDED_US: u64 = 10_000;
@@ -23,18 +24,18 @@ const JOINED: usize = 1 << 15;
 
 /// One end's SYN or FIN with a number to know it by: what a twin on the other leg repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sighting {
+struct Sighting {
     /// The connection it is on.
-    pub leg: Leg,
+    leg: Leg,
     /// Whether the client sent it.
-    pub from_client: bool,
+    from_client: bool,
     /// What the twin repeats.
-    pub token: Token,
+    token: Token,
 }
 
 /// A number of a segment that a balancer of this kind leaves as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Token {
+enum Token {
     /// The TSval.
     Timestamp(u32),
     /// The sequence number, where there are no timestamps.
@@ -59,24 +60,18 @@ impl Leg {
 }
 
 impl Sighting {
-    /// What this record shows, if it is a SYN or FIN. Where the client is not known,
-    /// the higher port is taken for the client's.
-    #[must_use]
-    pub fn of(record: &Record, sender: Side, client: Option<Side>) -> Option<Self> {
-        let token = record.timestamp().map_or(Token::Sequence(record.seq), Token::Timestamp);
-        let ends = record.flags & (flags::SYN | flags::FIN | flags::RST);
-        if ends != flags::SYN && ends != flags::FIN {
-            return None;
-        }
-        let src = Endpoint { addr: record.src_addr, port: record.src_port };
-        let dst = Endpoint { addr: record.dst_addr, port: record.dst_port };
-        let from_client = match (ends, client) {
-            (flags::SYN, _) => !record.has_flags(flags::ACK),
-            (_, Some(client)) => client == sender,
-            (_, None) => src.port > dst.port,
+    /// What this step shows, if a SYN or a FIN made it.
+    fn of(step: &Step, tuple: &Tuple) -> Option<Self> {
+        let token = step.ts_val.map_or(Token::Sequence(step.seq), Token::Timestamp);
+        let from_client = match step.flags & (flags::SYN | flags::FIN | flags::RST) {
+            // The connection on the tuple may be an older one, whose client was the other end.
+            flags::SYN => step.is_pure_syn(),
+            flags::FIN => step.is_from_client(),
+            _ => return None,
         };
-        let (client, server) = if from_client { (src, dst) } else { (dst, src) };
-        Some(Self { leg: Leg { client, server }, from_client, token })
+        let client = if from_client { step.sender } else { step.sender.peer() };
+        let leg = Leg { client: tuple.end(client), server: tuple.end(client.peer()) };
+        Some(Self { leg, from_client, token })
     }
 }
 
@@ -110,10 +105,13 @@ impl Token {
     }
 }
 
-/// Joins legs from sightings in order of time. All memory is bounded.
+/// Joins legs from steps in order of time. All memory is bounded.
 #[derive(Debug)]
 pub struct Legs {
+    /// The latest sighting in each place, and a part of its key's hash: small enough to stay near,
+    /// since hardly any sighting finds its twin.
     recent: Vec<Option<Recent>>,
+    recent_tags: Vec<u32>,
     joined: HashMap<Leg, Joined, RandomState>,
     older: HashMap<Leg, Joined, RandomState>,
     state: RandomState,
@@ -125,14 +123,24 @@ impl Legs {
     pub fn new(seeds: [u64; 4]) -> Self {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
         let map = || HashMap::with_capacity_and_hasher(JOINED, state.clone());
-        Self { recent: vec![None; RECENT], joined: map(), older: map(), state }
+        Self {
+            recent: vec![None; RECENT],
+            recent_tags: vec![0; RECENT],
+            joined: map(),
+            older: map(),
+            state,
+        }
     }
 
-    /// Takes a sighting, and joins its leg with that of its twin, if that has come.
-    pub fn see(&mut self, sighting: Sighting, at_us: u64) {
+    /// Takes a step, and joins its leg with that of its twin on the other side, if that has come.
+    pub fn see(&mut self, step: &Step, tuple: &Tuple, at_us: u64) {
+        let Some(sighting) = Sighting::of(step, tuple) else { return };
         let key = (sighting.leg.client.port, sighting.token, sighting.from_client);
-        let slot = self.state.hash_one(key) as usize % RECENT;
-        if let Some(recent) = self.recent[slot] {
+        let hash = self.state.hash_one(key);
+        let (slot, tag) = (hash as usize % RECENT, (hash >> 32) as u32);
+        if self.recent_tags[slot] == tag
+            && let Some(recent) = self.recent[slot]
+        {
             let twin = recent.sighting;
             let twin_key = (twin.leg.client.port, twin.token, twin.from_client);
             let soon = at_us.saturating_sub(recent.at_us) <= FORWARDED_US;
@@ -142,6 +150,7 @@ impl Legs {
             }
         }
         self.recent[slot] = Some(Recent { sighting, at_us });
+        self.recent_tags[slot] = tag;
     }
 
     fn join(&mut self, leg: Leg, other: Leg, token: Token, at_us: u64) {

@@ -14,19 +14,29 @@ pub mod watch;
 
 mod advance;
 pub mod contest;
-pub mod contests;
 pub mod counters;
 pub mod flow;
 pub mod flows;
 pub mod holding;
 pub mod host;
+pub mod lifetime;
+pub mod occupancy;
 pub mod relation;
 pub mod seq;
+pub mod step;
 pub mod table;
+pub mod timed;
 pub mod tuple;
 
 pub mod detect;
 pub mod finding;
+pub mod subject;
 
 pub mod aggregate;
+pub mod census;
+pub mod collisions;
+pub mod histogram;
 pub mod legs;
+pub mod services;
+pub mod shares;
+pub mod wheel;

@@ -4,6 +4,7 @@
 use xdpwatch_prog::record::{Record, flags};
 
 use crate::flow::{Flow, SECOND_US, State};
+use crate::flows::Lookup;
 use crate::seq::ahead;
 use crate::tuple::{Side, Tuple};
 
@@ -27,8 +28,8 @@ pub struct Seen<'a> {
     pub tuple: Tuple,
     /// The end that sent it.
     pub sender: Side,
-    /// The tuple's hash.
-    pub hash: u64,
+    /// Where to look for the tuple.
+    pub lookup: Lookup,
     /// When, microseconds.
     pub now_us: u64,
 }

@@ -1,14 +1,18 @@
 //! A hash table of fixed capacity: packed slots in groups of 16, two candidate groups per key.
 //!
-//! A lookup reads at most two lines of tags and the slots whose tag matches; an insert takes the
-//! emptier group, or replaces the entry that the caller gives up most readily; nothing ever moves.
-//! It knows words, not flows: what may be given up is the caller's to say.
+//! A lookup reads two lines of tags and the slots whose tag matches; an insert takes the emptier
+//! group, or replaces the entry that the caller gives up most readily. An entry moves only to make
+//! room, one at a time, to its other group. It knows words, not flows: what may be given up is the
+//! caller's to say.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// Slots per group: one comparison of 16 tags.
-const GROUP: usize = 16;
+pub const GROUP: usize = 16;
+
+/// The tag of a free slot.
+const FREE: u8 = 0;
 
 /// 64-bit words in a cache line.
 const LINE_WORDS: usize = 8;
@@ -16,19 +20,34 @@ const LINE_WORDS: usize = 8;
 /// Words of value at the end of each key.
 pub const VALUE: usize = crate::flow::Flow::WORDS;
 
-/// Where an entry lies; valid until it is removed or replaced.
+/// Where an entry lies; valid until it is removed or replaced, or room is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Index(usize);
 
+/// Where an entry probably lies. A wrong hint costs time, nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hint(usize);
+
 /// What an insert did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Insert {
+pub enum Insert<Key> {
     /// Taken into a free slot.
-    Placed(Index),
-    /// Taken in place of an entry with this value.
-    Replaced(Index, [u64; VALUE]),
+    Placed,
+    /// Taken in place of the entry with this key and value.
+    Replaced(Key, [u64; VALUE]),
     /// Nothing in reach may be given up.
     Full,
+}
+
+impl<Key> Insert<Key> {
+    /// The same with the replaced entry's key in another form.
+    pub fn map<Other>(self, f: impl FnOnce(Key) -> Other) -> Insert<Other> {
+        match self {
+            Self::Placed => Insert::Placed,
+            Self::Replaced(key, value) => Insert::Replaced(f(key), value),
+            Self::Full => Insert::Full,
+        }
+    }
 }
 
 /// Slots of `SLOT` words, of which the first `KEY` are the key and the next [`VALUE`] the value.
@@ -70,45 +89,67 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         self.tags.len() * GROUP
     }
 
+    /// The tags' memory and the slots'.
+    #[must_use]
+    pub fn memory(&self) -> (&[u8], &[u64]) {
+        (self.tags.as_flattened(), &self.words)
+    }
+
     /// Reads the tags that a lookup of `hash` will need, so that they are near when it comes.
     #[inline]
-    #[must_use]
-    pub fn touch_tags(&self, hash: u64) -> u64 {
+    pub fn touch_tags(&self, hash: u64) {
         let [first, second] = self.groups(hash);
-        u64::from(self.tags[first][0]) + u64::from(self.tags[second][0])
+        core::hint::black_box(self.tags[first][0] ^ self.tags[second][0]);
     }
 
-    /// Reads the slot that a lookup of `hash` will probably end at.
+    /// Where a lookup of `hash` will probably end, by the tags.
     #[inline]
     #[must_use]
-    pub fn touch_slot(&self, hash: u64) -> u64 {
-        let tag = tag_of(hash);
-        for group in self.groups(hash) {
-            let found = matches(&self.tags[group], tag);
-            if found != 0 {
-                return self.words[self.at(group * GROUP + found.trailing_zeros() as usize)];
-            }
+    pub fn guess(&self, hash: u64) -> Hint {
+        let groups = self.groups(hash);
+        Hint(first_slot(groups, self.matches(groups, tag_of(hash))))
+    }
+
+    /// Reads the slot that the hint names, so that it is near when the lookup comes.
+    #[inline]
+    pub fn touch_slot(&self, hint: Hint) {
+        core::hint::black_box(self.words[self.at(hint.0)]);
+    }
+
+    /// The entry with this key, looked for first where the hint says.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, hash: u64, key: &[u64; KEY], hint: Hint) -> Option<Index> {
+        let is_tagged = self.tags[hint.0 / GROUP][hint.0 % GROUP] == tag_of(hash);
+        if is_tagged && self.has_key(hint.0, key) {
+            return Some(Index(hint.0));
         }
-        0
-    }
-
-    /// The entry with this key.
-    #[inline]
-    #[must_use]
-    pub fn find(&self, hash: u64, key: &[u64; KEY]) -> Option<Index> {
-        let tag = tag_of(hash);
-        for group in self.groups(hash) {
-            let mut found = matches(&self.tags[group], tag);
-            while found != 0 {
-                let slot = group * GROUP + found.trailing_zeros() as usize;
-                let at = self.at(slot);
-                if self.words[at..at + KEY] == key[..] {
-                    return Some(Index(slot));
-                }
-                found &= found - 1;
+        let groups = self.groups(hash);
+        let mut found = self.matches(groups, tag_of(hash));
+        while found != 0 {
+            let slot = first_slot(groups, found);
+            if self.has_key(slot, key) {
+                return Some(Index(slot));
             }
+            found &= found - 1;
         }
         None
+    }
+
+    #[inline]
+    fn has_key(&self, slot: usize, key: &[u64; KEY]) -> bool {
+        let at = self.at(slot);
+        self.words[at..at + KEY] == key[..]
+    }
+
+    /// The key of an entry.
+    #[inline]
+    #[must_use]
+    pub fn key(&self, index: Index) -> [u64; KEY] {
+        let at = self.at(index.0);
+        let mut key = [0; KEY];
+        key.copy_from_slice(&self.words[at..at + KEY]);
+        key
     }
 
     /// The value of an entry.
@@ -131,8 +172,8 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
     /// Frees an entry.
     pub fn remove(&mut self, index: Index) {
         let tag = &mut self.tags[index.0 / GROUP][index.0 % GROUP];
-        self.used -= usize::from(*tag != 0);
-        *tag = 0;
+        self.used -= usize::from(*tag != FREE);
+        *tag = FREE;
     }
 
     /// Adds an entry whose key is not there yet.
@@ -146,30 +187,57 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         value: &[u64; VALUE],
         replace_only: bool,
         give_up: impl Fn(&[u64; VALUE]) -> Option<u64>,
-    ) -> Insert {
+    ) -> Insert<[u64; KEY]> {
         let groups = self.groups(hash);
         if !replace_only && let Some(slot) = self.free_slot(groups) {
             self.used += 1;
             self.write(slot, hash, key, value);
-            return Insert::Placed(Index(slot));
+            return Insert::Placed;
         }
         let Some(slot) = self.victim(groups, give_up) else { return Insert::Full };
-        let old = self.value(Index(slot));
+        let old = (self.key(Index(slot)), self.value(Index(slot)));
         self.write(slot, hash, key, value);
-        Insert::Replaced(Index(slot), old)
+        Insert::Replaced(old.0, old.1)
+    }
+
+    /// Where a newcomer of this hash would find both its groups full, moves one of their entries to
+    /// its other group, if there is room. `rehash` gives the hash that a key was inserted with.
+    pub fn make_room(&mut self, hash: u64, rehash: impl Fn(&[u64; KEY]) -> u64) {
+        let groups = self.groups(hash);
+        if self.matches(groups, FREE) != 0 || self.capacity() - self.used <= self.used / 64 {
+            return;
+        }
+        for slot in groups.into_iter().flat_map(|group| group * GROUP..(group + 1) * GROUP) {
+            let at = self.at(slot);
+            let [first, second] = self.groups(rehash(&self.key(Index(slot))));
+            let other = if slot / GROUP == first { second } else { first };
+            let free = matches(&self.tags[other], FREE);
+            if free != 0 {
+                let lane = free.trailing_zeros() as usize;
+                self.tags[other][lane] = self.tags[slot / GROUP][slot % GROUP];
+                self.tags[slot / GROUP][slot % GROUP] = FREE;
+                let to = self.at(other * GROUP + lane);
+                self.words.copy_within(at..at + SLOT, to);
+                return;
+            }
+        }
     }
 
     /// Looks at the next `groups` groups and frees the entries that `is_over` names.
-    pub fn sweep(&mut self, groups: usize, mut is_over: impl FnMut(&[u64; VALUE]) -> bool) {
+    pub fn sweep(
+        &mut self,
+        groups: usize,
+        mut is_over: impl FnMut(&[u64; KEY], &[u64; VALUE]) -> bool,
+    ) {
         for _ in 0..groups.min(self.tags.len()) {
             let group = self.cursor;
             self.cursor = (group + 1) % self.tags.len();
-            if self.tags[group] == [0; GROUP] {
+            if self.tags[group] == [FREE; GROUP] {
                 continue;
             }
             for lane in 0..GROUP {
                 let index = Index(group * GROUP + lane);
-                if self.tags[group][lane] != 0 && is_over(&self.value(index)) {
+                if self.tags[group][lane] != FREE && is_over(&self.key(index), &self.value(index)) {
                     self.remove(index);
                 }
             }
@@ -177,7 +245,7 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
     }
 
     fn free_slot(&self, groups: [usize; 2]) -> Option<usize> {
-        let free = groups.map(|group| matches(&self.tags[group], 0));
+        let free = groups.map(|group| matches(&self.tags[group], FREE));
         let emptier = usize::from(free[1].count_ones() > free[0].count_ones());
         let lane = free[emptier].trailing_zeros() as usize;
         (lane < GROUP).then_some(groups[emptier] * GROUP + lane)
@@ -192,7 +260,7 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
     ) -> Option<usize> {
         let best_of = |group: usize| {
             (group * GROUP..(group + 1) * GROUP)
-                .filter(|slot| self.tags[slot / GROUP][slot % GROUP] != 0)
+                .filter(|slot| self.tags[slot / GROUP][slot % GROUP] != FREE)
                 .filter_map(|slot| Some((give_up(&self.value(Index(slot)))?, slot)))
                 .max_by_key(|(score, slot)| (*score, usize::MAX - slot))
         };
@@ -204,6 +272,12 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         let at = self.at(slot);
         self.words[at..at + KEY].copy_from_slice(key);
         self.set(Index(slot), value);
+    }
+
+    /// One bit per lane with this tag: the first group's below, the second's above.
+    #[inline]
+    fn matches(&self, [first, second]: [usize; 2], tag: u8) -> u32 {
+        matches(&self.tags[first], tag) | matches(&self.tags[second], tag) << GROUP
     }
 
     #[inline]
@@ -225,14 +299,32 @@ fn tag_of(hash: u64) -> u8 {
     ((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).max(1)
 }
 
+/// The slot of the lowest lane found in two groups; some slot of theirs if none is.
+#[inline]
+fn first_slot(groups: [usize; 2], found: u32) -> usize {
+    let lane = found.trailing_zeros() as usize;
+    groups[lane / GROUP % 2] * GROUP + lane % GROUP
+}
+
 /// One bit per lane whose tag is `tag`.
 #[inline]
 fn matches(tags: &[u8; GROUP], tag: u8) -> u32 {
-    let mut found = 0;
-    for (lane, other) in tags.iter().enumerate() {
-        found |= u32::from(*other == tag) << lane;
-    }
-    found
+    let tags = u128::from_le_bytes(*tags);
+    matches_8(tags as u64, tag) | matches_8((tags >> 64) as u64, tag) << 8
+}
+
+/// The same for eight lanes, all at once: there is no safe call for the instruction that does this.
+#[inline]
+fn matches_8(tags: u64, tag: u8) -> u32 {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const BELOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    // Brings the lowest bits of eight bytes together in the uppermost byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let differs = tags ^ LOW * u64::from(tag);
+    // The uppermost bit of a byte is set where any other bit of it is: no carry leaves a byte.
+    let nonzero = ((differs & BELOW) + BELOW) | differs;
+    let equal = !nonzero >> 7 & LOW;
+    (equal.wrapping_mul(GATHER) >> 56) as u32
 }
 
 #[cfg(test)]
@@ -245,6 +337,13 @@ mod tests {
 
     fn hash(key: [u64; 2]) -> u64 {
         ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(key)
+    }
+
+    fn find(table: &Small, key: [u64; 2]) -> Option<Index> {
+        let hint = table.guess(hash(key));
+        let found = table.find(hash(key), &key, hint);
+        assert_eq!(found, table.find(hash(key), &key, Hint::default()), "the hint changes nothing");
+        found
     }
 
     #[test]
@@ -280,10 +379,37 @@ mod tests {
         let old = table.insert(hash(key), &key, &[99; VALUE], true, |value| Some(value[0]));
         assert!(matches!(old, Insert::Replaced(_, value) if value[0] > 0), "{old:?}");
         assert_eq!(table.used(), full);
-        assert!(table.find(hash(key), &key).is_some());
+        assert!(find(&table, key).is_some());
+    }
+
+    #[test]
+    fn room_is_made_until_nearly_all_slots_are_taken() {
+        let mut table = Small::new(100_000);
+        let kept = |_: &[u64; VALUE]| None;
+        let placed = (0..100_000u64)
+            .take_while(|n| {
+                let key = [*n, 7];
+                table.make_room(hash(key), |key| hash(*key));
+                table.insert(hash(key), &key, &[*n; VALUE], false, kept) != Insert::Full
+            })
+            .count() as u64;
+        assert!(placed > 97_000, "{placed}");
+        for n in 0..placed {
+            let found = find(&table, [n, 7]);
+            assert_eq!(found.map(|at| table.value(at)), Some([n; VALUE]));
+        }
+        assert_eq!(table.used() as u64, placed);
     }
 
     proptest! {
+        #[test]
+        fn every_lane_is_matched_and_no_other(tags: [u8; GROUP], some in 0usize..GROUP, near: u8) {
+            for tag in [tags[some], near, 0, 1, 0x80, 0xff] {
+                let expected = tags.iter().enumerate().map(|(n, t)| u32::from(*t == tag) << n);
+                prop_assert_eq!(matches(&tags, tag), expected.sum::<u32>());
+            }
+        }
+
         /// Any sequence of inserts, lookups and removals gives what a plain map gives.
         #[test]
         fn it_is_a_map(steps in prop::collection::vec((0u64..200, 0u8..4), 1..600)) {
@@ -291,7 +417,7 @@ mod tests {
             let mut model = HashMap::new();
             for (n, step) in steps {
                 let key = [n, n ^ 5];
-                let found = table.find(hash(key), &key);
+                let found = find(&table, key);
                 prop_assert_eq!(found.map(|at| table.value(at)[0]), model.get(&n).copied());
                 match (step, found) {
                     (0, Some(at)) => {
@@ -309,7 +435,7 @@ mod tests {
                 }
                 prop_assert_eq!(table.used(), model.len());
             }
-            table.sweep(usize::MAX, |_| true);
+            table.sweep(usize::MAX, |_, _| true);
             prop_assert_eq!(table.used(), 0);
         }
     }

@@ -63,15 +63,14 @@ impl Tuple {
     pub fn of(record: &Record, vlan_key: bool) -> (Self, Side) {
         let src = Endpoint { addr: record.src_addr, port: record.src_port };
         let dst = Endpoint { addr: record.dst_addr, port: record.dst_port };
-        let realm = if vlan_key { with_vlans(record) } else { record.vni };
-        Self::between(src, dst, realm)
+        Self::between(src, dst, if vlan_key { with_vlans(record) } else { record.vni })
     }
 
-    /// The tuple of two ends, and which of them `src` is.
+    /// The tuple of two ends within a network, and which of its ends the first is.
     #[inline]
     #[must_use]
     pub fn between(src: Endpoint, dst: Endpoint, realm: u32) -> (Self, Side) {
-        if src <= dst {
+        if src.number() <= dst.number() {
             (Self { a: src, b: dst, realm }, Side::A)
         } else {
             (Self { a: dst, b: src, realm }, Side::B)
@@ -88,16 +87,18 @@ impl Tuple {
         }
     }
 
-    /// Keyed hash for tables.
+    /// The tuple in as few words as it needs.
     #[inline]
     #[must_use]
-    pub fn hash_with(&self, state: &RandomState) -> u64 {
-        let mut hasher = state.build_hasher();
-        hasher.write_u128(u128::from_ne_bytes(self.a.addr));
-        hasher.write_u128(u128::from_ne_bytes(self.b.addr));
+    pub fn key(&self) -> Key {
+        let [a, b] = [self.a.addr, self.b.addr].map(u128::from_be_bytes);
         let ports = u64::from(self.a.port) << 48 | u64::from(self.b.port) << 32;
-        hasher.write_u64(ports | u64::from(self.realm));
-        hasher.finish()
+        let last = ports | u64::from(self.realm);
+        if a >> 32 == V4_MAPPED && b >> 32 == V4_MAPPED {
+            Key::V4([(a as u64) << 32 | (b as u64 & 0xffff_ffff), last])
+        } else {
+            Key::V6([(a >> 64) as u64, a as u64, (b >> 64) as u64, b as u64, last])
+        }
     }
 
     /// A stable 64-bit id: tuple, network, time of the first packet in microseconds, and a salt that
@@ -115,10 +116,59 @@ impl Tuple {
     }
 }
 
+/// The VLAN ids of a record, outermost first.
+#[must_use]
+pub fn vlans(record: &Record) -> &[u16] {
+    &record.vlans[..usize::from(record.vlan_count.min(2))]
+}
+
+/// What an IPv4 address mapped into IPv6 has above its own 32 bits.
+const V4_MAPPED: u128 = 0xffff;
+
+/// A tuple as the tables know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Both addresses are IPv4.
+    V4([u64; 2]),
+    /// Any other.
+    V6([u64; 5]),
+}
+
+impl Key {
+    /// The tuple that has this key.
+    #[must_use]
+    pub fn tuple(&self) -> Tuple {
+        let v4 = |address: u64| V4_MAPPED << 32 | u128::from(address as u32);
+        let v6 = |high: u64, low: u64| u128::from(high) << 64 | u128::from(low);
+        let (a, b, last) = match *self {
+            Self::V4([ends, last]) => (v4(ends >> 32), v4(ends), last),
+            Self::V6([a, b, c, d, last]) => (v6(a, b), v6(c, d), last),
+        };
+        let end = |addr: u128, port: u64| Endpoint { addr: addr.to_be_bytes(), port: port as u16 };
+        Tuple { a: end(a, last >> 48), b: end(b, last >> 32), realm: last as u32 }
+    }
+
+    /// Keyed hash for tables.
+    #[inline]
+    #[must_use]
+    pub fn hash_with(&self, state: &RandomState) -> u64 {
+        let mut hasher = state.build_hasher();
+        let two = |a: u64, b: u64| u128::from(a) << 64 | u128::from(b);
+        match *self {
+            Self::V4([ends, last]) => hasher.write_u128(two(ends, last)),
+            Self::V6([a, b, c, d, last]) => {
+                hasher.write_u128(two(a, b));
+                hasher.write_u128(two(c, d));
+                hasher.write_u64(last);
+            }
+        }
+        hasher.finish()
+    }
+}
+
 /// VNI and VLAN ids in 32 bits. Networks that use VNIs above 2^20 *and* VLANs may share a value.
 fn with_vlans(record: &Record) -> u32 {
-    let used = usize::from(record.vlan_count.min(2));
-    record.vlans[..used]
+    vlans(record)
         .iter()
         .fold(record.vni, |realm, vlan| realm.rotate_left(12) ^ u32::from(*vlan) ^ 0x8000_0000)
 }
@@ -133,7 +183,7 @@ pub fn owner(record: &Record, seed: u64, workers: usize) -> usize {
         return 0;
     }
     let state = RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0x7864_7077);
-    let hash = Tuple::of(record, false).0.hash_with(&state);
+    let hash = Tuple::of(record, false).0.key().hash_with(&state);
     usize::try_from((u128::from(hash) * workers as u128) >> 64).unwrap_or(0)
 }
 
@@ -186,6 +236,22 @@ mod tests {
         assert_eq!(Tuple::of(&there, false).0, Tuple::of(&back, false).0);
         assert_ne!(Tuple::of(&there, false).1, Tuple::of(&back, false).1);
         assert_eq!(owner(&there, 7, 5), owner(&back, 7, 5));
+    }
+
+    #[test]
+    fn a_key_stands_for_its_tuple() {
+        let v4 = |last| {
+            let mut addr = [0; 16];
+            addr[10..].copy_from_slice(&[0xff, 0xff, 10, 1, 2, last]);
+            addr
+        };
+        for (src_addr, dst_addr) in [(v4(9), v4(3)), ([0x20; 16], v4(3)), ([0x20; 16], [0xfe; 16])]
+        {
+            let tuple = Tuple::of(&Record { src_addr, dst_addr, vni: 77, ..record(1, 2) }, false).0;
+            assert_eq!(tuple.key().tuple(), tuple);
+            let is_v4 = src_addr == v4(9);
+            assert_eq!(matches!(tuple.key(), Key::V4(_)), is_v4);
+        }
     }
 
     #[test]

@@ -7,18 +7,19 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ahash::RandomState;
+use arrayvec::ArrayVec;
 use xdpwatch_prog::record::{Record, flags};
 
 use crate::contest::{Contest, Event};
-use crate::contests::Contests;
 use crate::counters::Counters;
 use crate::detect::tuple_reuse;
 use crate::finding::{Endpoint, Finding};
 use crate::flow::{Flow, SECOND_US, State, marks};
-use crate::flows::{Census, Flows, Place};
+use crate::flows::{Flows, Found, Occupancy, Place};
 use crate::holding::holder;
-use crate::legs::Sighting;
 use crate::relation::{Relation, Seen, answers_for_unknown, begins_unseen, relation};
+use crate::step::{Step, What};
+use crate::timed::Timed;
 use crate::tuple::Tuple;
 
 pub use crate::tuple::owner;
@@ -26,7 +27,10 @@ pub use crate::tuple::owner;
 /// Records whose table lines are fetched together: enough to hide a memory access behind others.
 const BATCH: usize = 64;
 
-/// Time between two steps of the sweep, in record time.
+/// Records between two steps of the sweep, whatever the size of the batches.
+const SWEEP_RECORDS: u64 = 64;
+
+/// Time in which a step of the sweep becomes due, in record time.
 const TICK_US: u64 = SECOND_US / 10;
 
 /// Sizes and choices, fixed at start.
@@ -58,8 +62,8 @@ pub struct Output {
 /// The kinds of output.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// A segment by which two legs of one request can be joined.
-    Sighting(Sighting),
+    /// A step of one connection, for the rules that span connections.
+    Step(Step),
     /// A holder held a tuple for longer than its model says.
     HeldLonger {
         /// Who.
@@ -76,7 +80,7 @@ pub enum Kind {
 pub struct Watch {
     config: Config,
     flows: Flows,
-    contests: Contests,
+    contests: Timed<Tuple, Contest>,
     counters: Counters,
     now_us: u64,
     next_tick_us: u64,
@@ -92,7 +96,7 @@ impl Watch {
         let horizon_us = config.horizon_ns / 1000;
         Self {
             flows: Flows::new(config.max_tuples, horizon_us, state.clone()),
-            contests: Contests::new(contests, state),
+            contests: Timed::new(contests, state),
             counters: Counters::default(),
             now_us: 0,
             next_tick_us: 0,
@@ -103,33 +107,32 @@ impl Watch {
     /// Takes records in order of time and appends what follows from them.
     pub fn observe(&mut self, records: &[Record], out: &mut Vec<Output>) {
         for batch in records.chunks(BATCH) {
-            let mut hashes = [0; BATCH];
-            let mut touched = 0u64;
-            for (record, hash) in batch.iter().zip(&mut hashes) {
-                let tuple = Tuple::of(record, self.config.vlan_key).0;
-                *hash = self.flows.hash(&tuple);
-                touched = touched.wrapping_add(self.flows.touch_tags(&tuple, *hash));
+            let mut now_us = self.now_us;
+            // Filled in place: collecting would copy it once more.
+            let mut coming = ArrayVec::<Seen<'_>, BATCH>::new();
+            for record in batch {
+                now_us = now_us.max(record.at_ns / 1000);
+                let (tuple, sender) = Tuple::of(record, self.config.vlan_key);
+                let lookup = self.flows.lookup(&tuple);
+                coming.push(Seen { record, tuple, sender, lookup, now_us });
             }
-            for (record, hash) in batch.iter().zip(hashes) {
-                let tuple = Tuple::of(record, self.config.vlan_key).0;
-                touched = touched.wrapping_add(self.flows.touch_slot(&tuple, hash));
-            }
-            core::hint::black_box(touched);
-            for (record, hash) in batch.iter().zip(hashes) {
-                self.observe_one(record, hash, out);
-            }
+            coming.iter().for_each(|seen| self.flows.touch_tags(&seen.lookup));
+            coming.iter_mut().for_each(|seen| self.flows.guess(&mut seen.lookup));
+            coming.iter().for_each(|seen| self.flows.touch_slot(&seen.lookup));
+            coming.iter().for_each(|seen| self.observe_one(seen, out));
         }
     }
 
     /// Lets time pass: what is due by `now_ns` is appended, with its own deadline as its time.
     pub fn tick(&mut self, now_ns: u64, out: &mut Vec<Output>) {
         self.pass_time(now_ns / 1000, out);
+        self.sweep(out);
     }
 
     /// End of input at `end_ns`: what is pending is settled.
     pub fn finish(&mut self, end_ns: u64, out: &mut Vec<Output>) {
         self.tick(end_ns, out);
-        for contest in self.contests.drain() {
+        for (_, contest) in self.contests.drain() {
             self.settle(contest, self.now_us, out);
         }
     }
@@ -142,8 +145,14 @@ impl Watch {
 
     /// Tuples held now, by state.
     #[must_use]
-    pub fn census(&self) -> Census {
-        self.flows.census()
+    pub fn occupancy(&self) -> Occupancy {
+        self.flows.occupancy()
+    }
+
+    /// The tables' memory, for whoever wants to back it with huge pages before it is used.
+    #[must_use]
+    pub fn memory(&self) -> [(&[u8], &[u64]); 2] {
+        self.flows.memory()
     }
 
     /// How long closed tuples are in fact remembered, nanoseconds.
@@ -152,22 +161,22 @@ impl Watch {
         self.flows.remembered_us() * 1000
     }
 
-    fn observe_one(&mut self, record: &Record, hash: u64, out: &mut Vec<Output>) {
+    fn observe_one(&mut self, seen: &Seen<'_>, out: &mut Vec<Output>) {
         self.counters.records += 1;
-        self.pass_time(record.at_ns / 1000, out);
-        let (tuple, sender) = Tuple::of(record, self.config.vlan_key);
-        let seen = Seen { record, tuple, sender, hash, now_us: self.now_us };
-        let found = self.flows.find(&tuple, hash, self.now_us);
-        let client = found.and_then(|(_, flow)| flow.client());
-        if let Some(sighting) = Sighting::of(record, sender, client) {
-            out.push(Output { at_ns: self.now_us * 1000, tuple, kind: Kind::Sighting(sighting) });
+        self.pass_time(seen.now_us, out);
+        if self.counters.records.is_multiple_of(SWEEP_RECORDS) {
+            self.sweep(out);
         }
-        match found {
-            None => self.first_seen(&seen),
-            Some((place, flow)) if flow.is(marks::CONTESTED) => {
-                self.contested(&seen, place, flow, out);
+        match self.flows.find(&seen.lookup, seen.now_us) {
+            Found::Nothing => self.first_seen(seen, None, out),
+            Found::Over(flow) => {
+                push_gone(out, &seen.tuple, &flow, seen.now_us);
+                self.first_seen(seen, Some(&flow), out);
             }
-            Some((place, flow)) => self.known(&seen, place, flow, out),
+            Found::Held(place, flow) if flow.is(marks::CONTESTED) => {
+                self.contested(seen, place, flow, out);
+            }
+            Found::Held(place, flow) => self.known(seen, place, flow, out),
         }
     }
 
@@ -175,26 +184,36 @@ impl Watch {
     fn pass_time(&mut self, now_us: u64, out: &mut Vec<Output>) {
         self.now_us = self.now_us.max(now_us);
         if self.contests.next_due_us() <= self.now_us {
-            while let Some(contest) = self.contests.pop_due(self.now_us) {
+            while let Some((_, contest)) = self.contests.pop_due(self.now_us) {
                 let due_us = contest.due_us;
                 self.settle(contest, due_us, out);
             }
         }
         if self.now_us >= self.next_tick_us {
             self.next_tick_us = self.now_us + TICK_US;
-            self.flows.sweep(self.now_us);
+            self.flows.tick();
         }
     }
 
-    /// A tuple of which nothing is known.
-    fn first_seen(&mut self, seen: &Seen) {
+    fn sweep(&mut self, out: &mut Vec<Output>) {
+        let now_us = self.now_us;
+        let gone = &mut |tuple: &Tuple, flow: &Flow| push_gone(out, tuple, flow, now_us);
+        self.flows.sweep(now_us, &mut self.counters, gone);
+    }
+
+    /// A tuple of which nothing is known, or whose last connection is past its time.
+    fn first_seen(&mut self, seen: &Seen, previous: Option<&Flow>, out: &mut Vec<Output>) {
         if seen.record.has_flags(flags::RST) {
             self.counters.stray_resets += 1;
             return;
         }
         let flow = Flow::open(seen.record, seen.sender, seen.now_us);
         self.count_opened(&flow);
-        self.flows.insert(&seen.tuple, seen.hash, &flow, seen.now_us, &mut self.counters);
+        let given_up = self.flows.insert(&seen.lookup, &flow, seen.now_us, &mut self.counters);
+        if let Some((tuple, old)) = given_up {
+            push_gone(out, &tuple, &old, seen.now_us);
+        }
+        push_opened(out, seen, &flow, previous);
     }
 
     fn count_opened(&mut self, flow: &Flow) {
@@ -206,62 +225,79 @@ impl Watch {
 
     /// A tuple that nobody contests.
     fn known(&mut self, seen: &Seen, place: Place, mut flow: Flow, out: &mut Vec<Output>) {
-        let before = flow.state;
+        let (before, last_us) = (flow.state, flow.last_us);
         if seen.record.is_pure_syn() {
-            return self.syn(seen, place, flow);
+            return self.syn(seen, place, flow, out);
         }
         if begins_unseen(&flow, seen) {
-            return self.replace(seen, place, before);
+            return self.replace(seen, place, &flow, out);
         }
         if answers_for_unknown(&flow, seen) {
             return self.open_unknown(seen, place, flow, out);
         }
         flow.advance(seen.record, seen.sender, seen.now_us);
         self.flows.store(place, before, &flow);
+        push_advanced(out, seen, before, last_us, &flow);
     }
 
     /// A SYN on a tuple that has a flow.
-    fn syn(&mut self, seen: &Seen, place: Place, mut flow: Flow) {
-        let before = flow.state;
-        match relation(&flow, seen) {
+    fn syn(&mut self, seen: &Seen, place: Place, mut flow: Flow, out: &mut Vec<Output>) {
+        let (before, last_us) = (flow.state, flow.last_us);
+        let what = match relation(&flow, seen) {
             Relation::Repeated => {
                 self.counters.syn_repeated += 1;
                 flow.advance(seen.record, seen.sender, seen.now_us);
-                return self.flows.store(place, before, &flow);
+                What::SynRepeated
             }
             Relation::Late => {
                 self.counters.late_syns += 1;
                 flow.adopt_syn(seen.record, seen.sender);
-                return self.flows.store(place, before, &flow);
+                What::SynLate
             }
-            Relation::New => {}
-        }
+            Relation::New => return self.new_syn(seen, place, flow, out),
+        };
+        self.flows.store(place, before, &flow);
+        push_step(out, seen, Step::of(seen, what, Some(before), last_us, &flow));
+    }
+
+    /// A SYN for a new connection on a tuple that has a flow: against its holder, if one holds it.
+    fn new_syn(&mut self, seen: &Seen, place: Place, flow: Flow, out: &mut Vec<Output>) {
         if let Some(holder) = holder(&flow, seen.sender) {
             let contest = Contest::open(seen.tuple, &flow, holder, seen.record, seen.now_us);
-            return self.contest(seen, place, flow, contest);
+            return self.contest(seen, place, flow, contest, out);
         }
-        let held_by_sender = before == State::TimeWait && flow.closer() == seen.sender;
+        let held_by_sender = flow.state == State::TimeWait && flow.closer() == seen.sender;
         self.counters.self_reuse += u64::from(held_by_sender);
-        self.replace(seen, place, before);
+        self.replace(seen, place, &flow, out);
     }
 
     /// The flow gives way to a new incarnation that begins with this record.
-    fn replace(&mut self, seen: &Seen, place: Place, before: State) {
+    fn replace(&mut self, seen: &Seen, place: Place, old: &Flow, out: &mut Vec<Output>) {
         let flow = Flow::open(seen.record, seen.sender, seen.now_us);
         self.count_opened(&flow);
-        self.flows.store(place, before, &flow);
+        self.flows.store(place, old.state, &flow);
+        push_gone(out, &seen.tuple, old, seen.now_us);
+        push_opened(out, seen, &flow, Some(old));
     }
 
-    fn contest(&mut self, seen: &Seen, place: Place, mut flow: Flow, mut contest: Contest) {
-        let before = flow.state;
+    fn contest(
+        &mut self,
+        seen: &Seen,
+        place: Place,
+        mut flow: Flow,
+        mut contest: Contest,
+        out: &mut Vec<Output>,
+    ) {
+        let (before, last_us) = (flow.state, flow.last_us);
         contest.rearm(seen.record, &mut flow, seen.now_us);
-        if !self.contests.insert(contest) {
+        if !self.contests.insert(seen.tuple, contest) {
             self.counters.contests_full += 1;
-            return self.replace(seen, place, before);
+            return self.replace(seen, place, &flow, out);
         }
         self.counters.contests += 1;
         flow.mark(marks::CONTESTED, true);
         self.flows.store(place, before, &flow);
+        push_step(out, seen, Step::of(seen, What::SynOnHeld, Some(before), last_us, &flow));
     }
 
     /// A bare ACK with an unrelated number to a fresh SYN: the holder's connection predates the feed.
@@ -279,7 +315,7 @@ impl Watch {
         if let Some(event) = event {
             self.speaker(out).report(&mut contest, event, seen.now_us);
         }
-        let followed = self.contests.insert(contest);
+        let followed = self.contests.insert(seen.tuple, contest);
         self.counters.contests += u64::from(followed);
         flow.mark(marks::CONTESTED, followed);
         self.flows.store(place, before, &flow);
@@ -287,11 +323,16 @@ impl Watch {
 
     /// A segment on a contested tuple: of the attempt, of the holder's answer, or of the old flow.
     fn contested(&mut self, seen: &Seen, place: Place, mut flow: Flow, out: &mut Vec<Output>) {
-        let before = flow.state;
+        let (before, last_us) = (flow.state, flow.last_us);
         let Some(contest) = self.contests.get_mut(&seen.tuple) else {
             flow.mark(marks::CONTESTED, false);
             return self.known(seen, place, flow, out);
         };
+        if seen.record.is_pure_syn() && contest.is_same_syn(seen.record) {
+            // Before what the rule says of it: this SYN may be what joins the legs.
+            let step = Step::of(seen, What::SynOnHeld, Some(before), last_us, &flow);
+            push_step(out, seen, step);
+        }
         let heard = hear(contest, &mut flow, seen);
         if let Some(event) = heard.event {
             let all_reuse = self.config.all_reuse;
@@ -302,24 +343,27 @@ impl Watch {
             );
         }
         if heard.then == Then::GoOn {
-            return self.flows.store(place, before, &flow);
+            self.flows.store(place, before, &flow);
+            return push_advanced(out, seen, before, last_us, &flow);
         }
         let (syn, initiator, first_us) = (contest.syn, contest.initiator, contest.first_us);
         self.contests.remove(&seen.tuple);
         if heard.then == Then::BeginAnew {
             flow.mark(marks::CONTESTED, false);
-            return self.syn(seen, place, flow);
+            return self.syn(seen, place, flow, out);
         }
         let mut new = Flow::open(&syn, initiator, first_us);
         new.advance(seen.record, seen.sender, seen.now_us);
         self.counters.connections += 1;
         self.flows.store(place, before, &new);
+        push_gone(out, &seen.tuple, &flow, seen.now_us);
+        push_opened(out, seen, &new, Some(&flow));
     }
 
     /// Nobody waits for this contest any more.
     fn settle(&mut self, mut contest: Contest, at_us: u64, out: &mut Vec<Output>) {
-        let hash = self.flows.hash(&contest.tuple);
-        if let Some((place, mut flow)) = self.flows.find(&contest.tuple, hash, self.now_us) {
+        let lookup = self.flows.lookup(&contest.tuple);
+        if let Found::Held(place, mut flow) = self.flows.find(&lookup, self.now_us) {
             let before = flow.state;
             flow.mark(marks::CONTESTED, false);
             self.flows.store(place, before, &flow);
@@ -330,6 +374,41 @@ impl Watch {
     fn speaker<'a>(&'a mut self, out: &'a mut Vec<Output>) -> Speaker<'a> {
         let all_reuse = self.config.all_reuse;
         Speaker { counters: &mut self.counters, all_reuse, out }
+    }
+}
+
+#[inline]
+fn push_step(out: &mut Vec<Output>, seen: &Seen, step: Step) {
+    out.push(Output { at_ns: seen.now_us * 1000, tuple: seen.tuple, kind: Kind::Step(step) });
+}
+
+/// A connection that is first seen, after another on its tuple or not.
+#[inline]
+fn push_opened(out: &mut Vec<Output>, seen: &Seen, flow: &Flow, previous: Option<&Flow>) {
+    let previous_us = previous.map(|old| seen.now_us.saturating_sub(old.changed_us));
+    let last_us = previous.map_or(seen.now_us, |old| old.last_us);
+    let mut step = Step::of(seen, What::Opened { previous_us }, None, last_us, flow);
+    step.freed = previous.map_or([None; 2], Flow::time_waits);
+    push_step(out, seen, step);
+}
+
+/// A segment of a known connection, if it made a step: a state left, or a FIN repeated.
+#[inline]
+fn push_advanced(out: &mut Vec<Output>, seen: &Seen, before: State, last_us: u64, flow: &Flow) {
+    let what = if flow.state != before {
+        What::Moved
+    } else if seen.record.has_flags(flags::FIN) && before >= State::FinWait1 {
+        What::FinRepeated
+    } else {
+        return;
+    };
+    push_step(out, seen, Step::of(seen, what, Some(before), last_us, flow));
+}
+
+/// A connection that is no longer remembered.
+fn push_gone(out: &mut Vec<Output>, tuple: &Tuple, flow: &Flow, now_us: u64) {
+    if let Some(step) = Step::gone(tuple, flow, now_us) {
+        out.push(Output { at_ns: now_us * 1000, tuple: *tuple, kind: Kind::Step(step) });
     }
 }
 

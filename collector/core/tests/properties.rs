@@ -143,8 +143,8 @@ proptest! {
         let mut out = Vec::new();
         watch.observe(&records, &mut out);
         watch.finish(at_ns, &mut out);
-        let census = watch.census();
-        prop_assert!(census.used() <= census.capacity);
+        let occupancy = watch.occupancy();
+        prop_assert!(occupancy.used() <= occupancy.capacity);
         prop_assert!(out.is_sorted_by_key(|output| output.at_ns), "outputs go back in time");
         let mut resolved = Vec::new();
         for finding in findings(out) {
@@ -248,19 +248,19 @@ fn a_syn_flood_leaves_closed_tuples_alone() {
         let records = connection(10_000 + port, true, 5_000_000, 500_000, begin_ns);
         records.iter().for_each(|record| watch.observe(&[*record], &mut out));
     }
-    let held = watch.census().time_wait;
+    let held = watch.occupancy().time_wait;
     assert_eq!(held, 1000);
     for n in 0..100_000u32 {
         let mut syn = connection(1, true, n, 1, BEGIN_NS + 2 * SECOND_NS + u64::from(n) * 1000)[0];
         syn.src_addr[12..].copy_from_slice(&n.to_be_bytes());
         watch.observe(&[syn], &mut out);
     }
-    let census = watch.census();
-    assert_eq!(census.time_wait, held, "closed tuples are still there");
-    assert!(census.syn_sent <= census.capacity / 4 + 64, "{census:?}");
+    let occupancy = watch.occupancy();
+    assert_eq!(occupancy.time_wait, held, "closed tuples are still there");
+    assert!(occupancy.syn_sent <= occupancy.capacity / 4 + 64, "{occupancy:?}");
     let counters = watch.counters();
     let gone = counters.evicted_embryonic + counters.table_refused;
-    assert_eq!(gone + census.syn_sent, 100_000, "every SYN is in the table or counted");
+    assert_eq!(gone + occupancy.syn_sent, 100_000, "every SYN is in the table or counted");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use xdpwatch_core::aggregate::Aggregate;
+use xdpwatch_core::detect::Limits;
 use xdpwatch_core::finding::{Fact, Finding, State};
 use xdpwatch_core::watch::{Config, Output, Watch};
 use xdpwatch_prog::record::Record;
@@ -81,10 +82,11 @@ fn run(path: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
     let lines = script::parse(&text).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut watch = Watch::new(config(&text));
-    let mut aggregate = Aggregate::new(SEEDS);
+    let mut aggregate = Aggregate::new(&Limits::default(), SEEDS);
     let mut out: Vec<Output> = Vec::new();
     let mut findings: Vec<Finding> = Vec::new();
     let mut at_ns = script::BEGIN_NS;
+    let mut ended = false;
     let place = |number| format!("{}:{number}", path.display());
     for line in &lines {
         match &line.kind {
@@ -95,6 +97,7 @@ fn run(path: &Path) -> Result<(), String> {
             Kind::End(end_ns) => {
                 at_ns = *end_ns;
                 watch.finish(at_ns, &mut out);
+                ended = true;
             }
             Kind::Expect(expect) => {
                 if findings.is_empty() {
@@ -113,12 +116,18 @@ fn run(path: &Path) -> Result<(), String> {
         for output in out.drain(..) {
             aggregate.handle(output, &mut |finding| findings.push(finding));
         }
+        if ended {
+            aggregate.finish(at_ns, &mut |finding| findings.push(finding));
+        } else {
+            aggregate.pass_time(at_ns, &mut |finding| findings.push(finding));
+        }
     }
     if !matches!(lines.last().map(|line| &line.kind), Some(Kind::End(_) | Kind::Expect(_))) {
         watch.finish(at_ns, &mut out);
         for output in out.drain(..) {
             aggregate.handle(output, &mut |finding| findings.push(finding));
         }
+        aggregate.finish(at_ns, &mut |finding| findings.push(finding));
     }
     match findings.first() {
         Some(unexpected) => Err(format!("{}: at the end: {unexpected:#?}", path.display())),

@@ -16,7 +16,10 @@ use crate::state::{Seen, State};
 /// Groups whose names are reasons of one thing: a metric with a label, not a metric each.
 const REASONS: [(&str, &str); 2] = [("skipped", "reason"), ("program", "outcome")];
 
-/// What goes down too.
+/// Groups of what stands at the moment, or of the last seconds.
+const GAUGE_GROUPS: [&str; 3] = ["table", "loss", "latency"];
+
+/// What goes down too, of other groups.
 const GAUGES: [(&str, &str); 2] = [("evidence", "files"), ("evidence", "bytes")];
 
 /// The text that Prometheus reads.
@@ -94,7 +97,7 @@ fn numbers(seen: &Seen, families: &mut BTreeMap<String, Family>) {
             };
             let family = families.entry(metric).or_default();
             family.help = help;
-            family.is_gauge = group == "table" || GAUGES.contains(&(group, name));
+            family.is_gauge = GAUGE_GROUPS.contains(&group) || GAUGES.contains(&(group, name));
             family.values.push((labels, value));
         });
     }

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tracing::warn;
 use xsk_rs::config::{
     BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig,
 };
@@ -78,6 +79,8 @@ pub struct QueueConfig {
     pub ring_size: u32,
     /// The interface's MTU in bytes.
     pub mtu: u32,
+    /// For how long the driver is polled at a time, microseconds (`--busy-poll`).
+    pub busy_poll_us: Option<u32>,
 }
 
 /// A receive queue being received from.
@@ -89,6 +92,8 @@ pub struct Queue {
     _unused: (TxQueue, CompQueue),
     umem: Umem,
     descs: Vec<FrameDesc>,
+    /// Whether the driver is polled from here.
+    is_busy_polled: bool,
 }
 
 impl Queue {
@@ -124,9 +129,11 @@ impl Queue {
             .frame_size(
                 FrameSize::new(frame_size).map_err(|error| invalid("choosing sizes")(&error))?,
             )
-            // As many places as frames: the kernel runs out of receive ring before it runs out of
-            // buffers, so a loss has one name.
-            .fill_queue_size(size(frames)?)
+            // Twice as many frames as receive places: the kernel runs out of receive ring before it
+            // runs out of buffers, so a loss has one name. Twice as many places as frames: the
+            // kernel hands frames over before it frees their places (xsk_flush()), so with fewer
+            // there would at times be no place to give one back to.
+            .fill_queue_size(size(frames * 2)?)
             .comp_queue_size(size(UNUSED_RING)?)
             .build()
             .map_err(|error| invalid("choosing sizes")(&error))?;
@@ -156,7 +163,17 @@ impl Queue {
             return Err(failed("filling the fill ring", cause));
         }
         let descs = vec![FrameDesc::default(); FRAMES_MAX];
-        Ok(Self { rx, fill, _unused: (tx, completion), umem, descs })
+        let is_busy_polled = config.busy_poll_us.is_some_and(|us| {
+            let done = sys::prefer_busy_poll(rx.fd().as_raw_fd(), us);
+            if let Err(error) = &done {
+                warn!(
+                    "queue {queue}: busy polling is refused ({error}) and left out; it takes \
+                     CAP_NET_ADMIN and Linux 5.11"
+                );
+            }
+            done.is_ok()
+        });
+        Ok(Self { rx, fill, _unused: (tx, completion), umem, descs, is_busy_polled })
     }
 
     /// The socket, to be put into the XSKMAP.
@@ -186,15 +203,18 @@ impl Source for Queue {
         }
         // SAFETY: every descriptor is this umem's, is given back once, and is not read any more.
         let given = unsafe { self.fill.produce(descs) };
-        debug_assert_eq!(given, received, "the fill ring has a place for every frame");
+        debug_assert_eq!(given, received, "the fill ring has places for every frame");
+        if received == 0 && self.is_busy_polled {
+            sys::poll_driver(self.fd());
+        }
         if self.fill.needs_wakeup() {
             self.fill.wakeup(self.rx.fd_mut(), 0)?;
         }
         Ok(received)
     }
 
-    fn wait(&mut self, timeout_ms: i32) -> io::Result<()> {
-        self.rx.poll(timeout_ms).map(drop)
+    fn wait(&mut self, bell: RawFd, timeout_ms: i32) -> io::Result<()> {
+        sys::wait_readable([self.fd(), bell], timeout_ms)
     }
 
     fn losses(&self) -> io::Result<Losses> {

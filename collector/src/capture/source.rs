@@ -1,6 +1,7 @@
 //! What a live worker needs of the place its frames come from: AF_XDP queue or tap.
 
 use std::io;
+use std::os::fd::RawFd;
 
 /// Frames taken at once at most.
 pub const FRAMES_MAX: usize = 64;
@@ -24,11 +25,11 @@ pub trait Source: Send {
     /// Those of the kernel when the source is broken for good.
     fn receive(&mut self, take: impl FnMut(&[u8])) -> io::Result<usize>;
 
-    /// Waits until there are frames, or `timeout_ms` is over.
+    /// Waits until there are frames, `bell` is readable, or `timeout_ms` is over.
     ///
     /// # Errors
     /// Those of `poll`.
-    fn wait(&mut self, timeout_ms: i32) -> io::Result<()>;
+    fn wait(&mut self, bell: RawFd, timeout_ms: i32) -> io::Result<()>;
 
     /// What was lost so far.
     ///

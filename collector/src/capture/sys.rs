@@ -50,36 +50,68 @@ pub fn allowed_cpus() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(is_in).collect()
 }
 
-/// Pins the calling thread to one processor.
+/// Keeps the calling thread, and threads that it starts from now on, on these processors.
 ///
 /// # Errors
 /// That of `sched_setaffinity`: EINVAL if there is no such processor for us.
-pub fn pin_to(cpu: usize) -> io::Result<()> {
+pub fn run_on(cpus: &[usize]) -> io::Result<()> {
     // SAFETY: all zeros is an empty cpu_set_t.
     let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return Err(io::ErrorKind::InvalidInput.into());
+    for &cpu in cpus {
+        if cpu >= libc::CPU_SETSIZE as usize {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // SAFETY: `cpu` is below CPU_SETSIZE.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
     }
-    // SAFETY: `cpu` is below CPU_SETSIZE.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
     // SAFETY: pid 0 is the calling thread; `set` is a cpu_set_t of the size given.
     let result =
         unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
     check(result).map(drop)
 }
 
-/// Waits until `fd` is readable or `timeout_ms` is over; a signal ends the wait too.
+/// Waits until one of `fds` is readable or `timeout_ms` is over; a signal ends the wait too.
 ///
 /// # Errors
 /// Those of `poll`, except EINTR.
-pub fn wait_readable(fd: RawFd, timeout_ms: i32) -> io::Result<()> {
-    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: `poll` is one valid pollfd.
-    let result = unsafe { libc::poll(&raw mut poll, 1, timeout_ms) };
+pub fn wait_readable<const N: usize>(fds: [RawFd; N], timeout_ms: i32) -> io::Result<()> {
+    let mut polls = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    // SAFETY: `polls` are N valid pollfds.
+    let result = unsafe { libc::poll(polls.as_mut_ptr(), N as libc::nfds_t, timeout_ms) };
     match check(result) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Asks the driver to be polled from this socket for up to `us` microseconds rather than to
+/// interrupt (Linux 5.11).
+///
+/// # Errors
+/// Those of `setsockopt`: EPERM without CAP_NET_ADMIN, ENOPROTOOPT on older kernels.
+pub fn prefer_busy_poll(socket: RawFd, us: u32) -> io::Result<()> {
+    let us = libc::c_int::try_from(us).unwrap_or(libc::c_int::MAX);
+    for (option, value) in [(libc::SO_PREFER_BUSY_POLL, 1), (libc::SO_BUSY_POLL, us)] {
+        // SAFETY: `value` is an int, as both options take it, and the length is its size.
+        let result = unsafe {
+            libc::setsockopt(
+                socket,
+                libc::SOL_SOCKET,
+                option,
+                (&raw const value).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        check(result)?;
+    }
+    Ok(())
+}
+
+/// Lets the driver of a busy-polled socket look for frames, without waiting.
+pub fn poll_driver(socket: RawFd) {
+    // SAFETY: no memory is handed over: the length is 0. An AF_XDP socket receives nothing by this
+    // call; that it would block, or that the interface is down, shows elsewhere.
+    unsafe { libc::recv(socket, std::ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
 }
 
 /// The kernel's index of an interface in this network namespace.

@@ -2,7 +2,7 @@
 //! and what was copied of it is read here.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use aya::maps::{MapData, RingBuf};
 
@@ -33,8 +33,8 @@ impl Source for Tap {
         Ok(received)
     }
 
-    fn wait(&mut self, timeout_ms: i32) -> io::Result<()> {
-        sys::wait_readable(self.ring.as_raw_fd(), timeout_ms)
+    fn wait(&mut self, bell: RawFd, timeout_ms: i32) -> io::Result<()> {
+        sys::wait_readable([self.ring.as_raw_fd(), bell], timeout_ms)
     }
 
     /// Nothing: what found no room is the program's `tap_ring_full`.

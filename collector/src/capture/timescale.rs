@@ -5,6 +5,7 @@ use pcap_parser::pcapng::{OptionCode, PcapNGOption};
 use super::file::FileError;
 
 const SECOND_NS: u64 = 1_000_000_000;
+const MILLION: u64 = 1_000_000;
 
 /// Ticks per second, and whole seconds to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +53,14 @@ impl Timescale {
 
     /// Nanoseconds since the Unix epoch; times before it become 0, beyond the year 2554 the largest.
     #[must_use]
+    #[inline]
     pub fn at_ns(&self, seconds: u64, ticks: u64) -> u64 {
-        let fraction = i128::from(ticks) * i128::from(SECOND_NS) / i128::from(self.ticks_per_s);
+        let fraction = match self.ticks_per_s {
+            // Nearly every file has one of these two; a division of this width is slow.
+            SECOND_NS => i128::from(ticks),
+            MILLION => i128::from(ticks) * 1000,
+            other => i128::from(ticks) * i128::from(SECOND_NS) / i128::from(other),
+        };
         let whole = (i128::from(seconds) + i128::from(self.offset_s)) * i128::from(SECOND_NS);
         u64::try_from((whole + fraction).max(0)).unwrap_or(u64::MAX)
     }

@@ -1,7 +1,7 @@
 //! Which packets make a finding's case: the earlier connection, the collision, the other leg. Whether
 //! they do is tried out: a detector that sees nothing else must come to the same finding.
 
-use xdpwatch_core::finding::{Endpoint, Evidence, Fact, Finding};
+use xdpwatch_core::finding::{Endpoint, Evidence, Fact, Finding, Grounds};
 use xdpwatch_core::tuple::Tuple;
 use xdpwatch_core::watch::{Config, Kind, Watch};
 use xdpwatch_prog::record::Record;
@@ -62,9 +62,11 @@ pub struct Case {
     pub evidence: Evidence,
 }
 
-/// The tuples whose packets are asked for: the finding's own, then those of the other leg.
+/// The tuples whose packets are asked for: the finding's own, then those of the other leg; none if it
+/// has no grounds.
 #[must_use]
 pub fn tuples(finding: &Finding) -> Vec<Tuple> {
+    let Some(Grounds { tuple: own, .. }) = finding.grounds else { return Vec::new() };
     let leg = |ip, port, to_ip, to_port| {
         let end = |ip, port| match (finding.fact(ip)?, finding.fact(port)?) {
             (Fact::Address(addr), Fact::Number(port)) => {
@@ -72,7 +74,7 @@ pub fn tuples(finding: &Finding) -> Vec<Tuple> {
             }
             _ => None,
         };
-        Some(Tuple::between(end(ip, port)?, end(to_ip, to_port)?, finding.tuple.realm).0)
+        Some(Tuple::between(end(ip, port)?, end(to_ip, to_port)?, own.realm).0)
     };
     let new = leg("legs.new.src_ip", "legs.new.src_port", "legs.new.dest_ip", "legs.new.dest_port");
     let previous = leg(
@@ -81,7 +83,7 @@ pub fn tuples(finding: &Finding) -> Vec<Tuple> {
         "legs.previous.dest_ip",
         "legs.previous.dest_port",
     );
-    let mut tuples = vec![finding.tuple];
+    let mut tuples = vec![own];
     for tuple in [new, previous].into_iter().flatten() {
         if !tuples.contains(&tuple) {
             tuples.push(tuple);
@@ -90,22 +92,24 @@ pub fn tuples(finding: &Finding) -> Vec<Tuple> {
     tuples
 }
 
-/// Makes the case of packets as they were seen.
+/// Makes the case of packets as they were seen; `None` where the finding has no grounds.
 #[must_use]
-pub fn make(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Case {
-    let mut exhibits = admit(finding, seen, choices);
+pub fn make(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Option<Case> {
+    let grounds = finding.grounds.as_ref()?;
+    let mut exhibits = admit(finding, grounds, seen, choices);
     let began_ns = finding.began_ns;
-    let since_ns = finding.previous.map_or(began_ns, |flow| flow.first_us * 1000);
+    let since_ns = grounds.previous.map_or(began_ns, |flow| flow.first_us * 1000);
     exhibits.retain(|exhibit| exhibit.packet.at_ns / 1000 >= since_ns / 1000);
     let mut exhibits = shorten(exhibits, began_ns, choices.packets_max);
     if gives(finding, &exhibits, choices) {
-        return Case { exhibits, evidence: Evidence::Seen };
+        return Some(Case { exhibits, evidence: Evidence::Seen });
     }
     let began = |exhibit: &Exhibit| exhibit.packet.at_ns / 1000 >= began_ns / 1000;
     exhibits.retain(|exhibit| !exhibit.is_own || began(exhibit));
-    let earlier = finding.previous.iter().flat_map(|flow| rebuild::earlier(finding, flow));
+    let earlier =
+        grounds.previous.iter().flat_map(|flow| rebuild::earlier(finding, &grounds.tuple, flow));
     let has_syn = exhibits.iter().any(|e| e.is_own && e.packet.at_ns / 1000 == began_ns / 1000);
-    let rebuilt = earlier.chain((!has_syn).then_some(finding.syn)).map(|record| Exhibit {
+    let rebuilt = earlier.chain((!has_syn).then_some(grounds.syn)).map(|record| Exhibit {
         packet: frame::packet(&record),
         record,
         is_own: true,
@@ -113,11 +117,16 @@ pub fn make(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Case {
     });
     exhibits.extend(rebuilt);
     exhibits.sort_by_key(|exhibit| exhibit.packet.at_ns);
-    Case { exhibits, evidence: Evidence::Rebuilt }
+    Some(Case { exhibits, evidence: Evidence::Rebuilt })
 }
 
 /// Those that belong to the finding's tuples, in order of time.
-fn admit(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Vec<Exhibit> {
+fn admit(
+    finding: &Finding,
+    grounds: &Grounds,
+    seen: Vec<Packet>,
+    choices: &Choices,
+) -> Vec<Exhibit> {
     let tuples = tuples(finding);
     let mut exhibits: Vec<Exhibit> = Vec::new();
     for packet in seen {
@@ -127,7 +136,7 @@ fn admit(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Vec<Exhibit
         };
         let tuple = Tuple::of(&record, choices.vlan_key).0;
         if tuples.contains(&tuple) {
-            let is_own = tuple == finding.tuple;
+            let is_own = tuple == grounds.tuple;
             exhibits.push(Exhibit { packet, record, is_own, is_rebuilt: false });
         }
     }

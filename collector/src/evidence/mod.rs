@@ -169,8 +169,10 @@ impl Clerk {
         &self.archive
     }
 
-    /// Makes the file of a finding from packets of its tuples, and says in the finding what it is.
-    pub fn document(&mut self, finding: &mut Finding, mut seen: Vec<Packet>) -> Document {
+    /// Makes the file of a finding from packets of its tuples, and says in the finding what it is;
+    /// `None` where a finding has no grounds.
+    pub fn document(&mut self, finding: &mut Finding, mut seen: Vec<Packet>) -> Option<Document> {
+        finding.grounds?;
         if finding.state == State::Firing && self.packets + seen.len() <= STANDING {
             self.packets += seen.len();
             self.standing.insert(finding.id, seen.clone());
@@ -180,12 +182,12 @@ impl Clerk {
             first.append(&mut seen);
             seen = first;
         }
+        let case = case::make(finding, seen, &self.choices)?;
         let (case, told) = match &self.redactor {
-            None => (case::make(finding, seen, &self.choices), None),
+            None => (case, None),
             Some(redactor) => {
                 let mut told = finding.clone();
                 told.rename(|addr| redactor.address(addr));
-                let case = case::make(finding, seen, &self.choices);
                 (renamed(case, redactor), Some(told))
             }
         };
@@ -194,17 +196,18 @@ impl Clerk {
             self.archive.rebuilt.fetch_add(1, Ordering::Relaxed);
         }
         let told = told.as_ref().unwrap_or(finding);
-        Document { id: told.id, content: write(told, &case, &self.origin) }
+        Some(Document { id: told.id, content: write(told, &case, &self.origin) })
     }
 
     /// As [`Clerk::document`], from a history at hand, and writes the file at once.
     pub fn attend(&mut self, finding: &mut Finding, history: &Mutex<History>) {
-        let history = history.lock().unwrap_or_else(PoisonError::into_inner);
         let tuples = case::tuples(finding);
+        let history = history.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = tuples.iter().flat_map(|tuple| history.find(tuple, finding.at_ns)).collect();
         drop(history);
-        let document = self.document(finding, seen);
-        self.archive.put(&document);
+        if let Some(document) = self.document(finding, seen) {
+            self.archive.put(&document);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::flow::{Flow, IDLE_UNKNOWN, SCALE_UNKNOWN, State, marks};
-use xdpwatch_core::tuple::Side;
+use xdpwatch_core::tuple::{Side, Tuple};
 use xdpwatch_prog::record::{Record, flags, marks as record_marks};
 
 /// Sequence numbers further ahead than a detector believes are reached in steps of this.
@@ -14,10 +14,10 @@ const APART_US: u64 = 1;
 
 /// Segments of the connection that `finding` says was held, oldest first.
 #[must_use]
-pub fn earlier(finding: &Finding, flow: &Flow) -> Vec<Record> {
-    let initiator = Side::from_bit(finding.src == finding.tuple.b);
+pub fn earlier(finding: &Finding, tuple: &Tuple, flow: &Flow) -> Vec<Record> {
+    let initiator = Side::from_bit(finding.src == tuple.b);
     let client = flow.client().unwrap_or(initiator);
-    let mut script = Script { finding, flow, records: Vec::new() };
+    let mut script = Script { finding, tuple, flow, records: Vec::new() };
     script.open(client);
     script.close();
     script.records
@@ -25,6 +25,7 @@ pub fn earlier(finding: &Finding, flow: &Flow) -> Vec<Record> {
 
 struct Script<'a> {
     finding: &'a Finding,
+    tuple: &'a Tuple,
     flow: &'a Flow,
     records: Vec<Record>,
 }
@@ -130,9 +131,9 @@ impl Script<'_> {
         if !self.flow.seen(from) {
             return;
         }
-        let Self { finding, flow, .. } = *self;
+        let Self { finding, tuple, flow, .. } = *self;
         let at_ns = (at_us * 1000).max(self.records.last().map_or(0, |last| last.at_ns));
-        let (src, dst) = (finding.tuple.end(from), finding.tuple.end(from.peer()));
+        let (src, dst) = (tuple.end(from), tuple.end(from.peer()));
         let vlan_count = finding.vlans.len();
         let mut vlans = [0; 2];
         vlans[..vlan_count].copy_from_slice(&finding.vlans);

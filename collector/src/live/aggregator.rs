@@ -1,7 +1,7 @@
 //! The aggregator's thread: merges the workers' outputs in order of time and passes findings on to
 //! the reporter, without ever waiting for it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -10,18 +10,25 @@ use std::time::Duration;
 use xdpwatch_core::aggregate::{Aggregate, Counts};
 
 use super::Told;
+use super::bell::Bell;
 use super::outbox::Outbox;
 use crate::handoff::DONE;
 use crate::merge::Merge;
+use crate::worker::Detection;
 
-/// How long it sleeps when there was nothing to do.
-const PAUSE: Duration = Duration::from_millis(2);
+/// How long it sleeps while outputs wait for a worker's promise.
+const SHORT_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long it sleeps at most when nothing waits; workers wake it.
+const LONG_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the aggregator lets others see while it runs.
 #[derive(Debug, Default)]
 pub struct Shown {
     /// Findings that the reporter had no place for.
     pub lost: AtomicU64,
+    /// Share of the needed frames that was lost lately, millionths: told to it.
+    pub loss_ppm: AtomicU32,
     counts: Mutex<Counts>,
 }
 
@@ -40,37 +47,53 @@ impl Shown {
 pub fn run(
     vantage: usize,
     outboxes: &[Arc<Outbox>],
-    seeds: [u64; 4],
+    detection: &Detection,
+    bells: &[Bell],
     tell: &SyncSender<Told>,
     shown: &Shown,
 ) {
     let mut merge = Merge::new(outboxes.len());
-    let mut aggregate = Aggregate::new(seeds);
+    let mut aggregate = Aggregate::new(&detection.limits, detection.seeds);
+    let mut reached_ns = 0;
+    let mut pass_on = |finding| {
+        if tell.try_send((vantage, finding)).is_err() {
+            shown.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    };
     loop {
-        let mut done = true;
         let mut idle = true;
+        let mut promised_ns = DONE;
         for (lane, outbox) in outboxes.iter().enumerate() {
-            let promised_ns = outbox.promised_ns();
-            done &= promised_ns == DONE;
+            let promise_ns = outbox.promised_ns();
             while let Some(output) = outbox.take() {
                 merge.push(lane, output);
                 idle = false;
             }
-            merge.advance(lane, promised_ns);
+            merge.advance(lane, promise_ns);
+            promised_ns = promised_ns.min(promise_ns);
         }
+        aggregate.set_loss(shown.loss_ppm.load(Ordering::Relaxed));
         merge.drain(&mut |output| {
-            aggregate.handle(output, &mut |finding| {
-                if tell.try_send((vantage, finding)).is_err() {
-                    shown.lost.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+            reached_ns = reached_ns.max(output.at_ns);
+            aggregate.handle(output, &mut pass_on);
         });
+        let done = promised_ns == DONE;
+        if done {
+            aggregate.finish(reached_ns, &mut pass_on);
+        } else {
+            reached_ns = reached_ns.max(promised_ns);
+            aggregate.pass_time(promised_ns, &mut pass_on);
+        }
         shown.show(aggregate.counts());
         if done {
             return;
         }
+        if !merge.is_empty() {
+            // Something waits for a promise, and a worker that sleeps makes none.
+            bells.iter().for_each(Bell::ring);
+        }
         if idle {
-            thread::sleep(PAUSE);
+            thread::park_timeout(if merge.is_empty() { LONG_PAUSE } else { SHORT_PAUSE });
         }
     }
 }

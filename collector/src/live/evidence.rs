@@ -13,6 +13,7 @@ use crossbeam::queue::ArrayQueue;
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::tuple::Tuple;
 
+use super::bell::Bell;
 use super::{Told, aggregator};
 use crate::evidence::history::{History, Packet};
 use crate::evidence::{Archive, Clerk, Document, case};
@@ -51,6 +52,11 @@ impl Window {
         Self { questions: ArrayQueue::new(QUESTIONS), left: Mutex::default() }
     }
 
+    /// Whether anybody waits for an answer.
+    pub fn is_asked(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
     /// The worker answers what was asked; cheap if nothing was.
     pub fn answer(&self, history: &History) {
         while let Some(Question { tuples, end_ns, answer }) = self.questions.pop() {
@@ -71,6 +77,8 @@ impl Window {
 pub struct Stage {
     /// The workers.
     pub windows: Vec<Arc<Window>>,
+    /// What wakes them, in the same order.
+    pub bells: Arc<[Bell]>,
     /// Who makes the files.
     pub clerk: Clerk,
     /// Where files go.
@@ -87,10 +95,12 @@ impl Stage {
         let mut waiting = VecDeque::new();
         while let Some((vantage, mut finding)) = waiting.pop_front().or_else(|| told.recv().ok()) {
             waiting.extend(told.try_iter());
-            if waiting.len() > BACKLOG {
-                self.clerk.archive().skip();
-            } else {
-                self.attend(&mut finding);
+            if finding.grounds.is_some() {
+                if waiting.len() > BACKLOG {
+                    self.clerk.archive().skip();
+                } else {
+                    self.attend(&mut finding);
+                }
             }
             if self.tell.try_send((vantage, finding)).is_err() {
                 self.shown.lost.fetch_add(1, Ordering::Relaxed);
@@ -100,36 +110,36 @@ impl Stage {
 
     fn attend(&mut self, finding: &mut Finding) {
         let tuples = case::tuples(finding);
-        let seen = self.ask(&tuples, finding.at_ns);
-        let document = self.clerk.document(finding, seen);
+        let seen = ask(&self.windows, &self.bells, &tuples, finding.at_ns);
+        let Some(document) = self.clerk.document(finding, seen) else { return };
         if self.files.try_send(document).is_err() {
             finding.evidence = None;
             self.clerk.archive().skip();
         }
     }
+}
 
-    /// What the workers remember of these tuples.
-    fn ask(&self, tuples: &[Tuple], end_ns: u64) -> Vec<Packet> {
-        let (answer, answers) = sync_channel(self.windows.len());
-        let mut packets = Vec::new();
-        for window in &self.windows {
-            let left = window.left.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(history) = left.as_ref() {
-                packets.extend(tuples.iter().flat_map(|tuple| history.find(tuple, end_ns)));
-                continue;
-            }
-            let question = Question { tuples: tuples.to_vec(), end_ns, answer: answer.clone() };
-            // A worker that is that far behind has other worries.
-            let _ = window.questions.push(question);
+/// What the workers remember of these tuples.
+fn ask(windows: &[Arc<Window>], bells: &[Bell], tuples: &[Tuple], end_ns: u64) -> Vec<Packet> {
+    let (answer, answers) = sync_channel(windows.len());
+    let mut packets = Vec::new();
+    for (window, bell) in windows.iter().zip(bells) {
+        let left = window.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(history) = left.as_ref() {
+            packets.extend(tuples.iter().flat_map(|tuple| history.find(tuple, end_ns)));
+            continue;
         }
-        drop(answer);
-        let until = Instant::now() + PATIENCE;
-        while let Ok(found) = answers.recv_timeout(until.saturating_duration_since(Instant::now()))
-        {
-            packets.extend(found);
-        }
-        packets
+        let question = Question { tuples: tuples.to_vec(), end_ns, answer: answer.clone() };
+        // A worker that is that far behind has other worries.
+        let _ = window.questions.push(question);
+        bell.ring();
     }
+    drop(answer);
+    let until = Instant::now() + PATIENCE;
+    while let Ok(found) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        packets.extend(found);
+    }
+    packets
 }
 
 /// The thread that writes files, for all vantage points.
@@ -170,7 +180,9 @@ fn write_files(archive: &Archive, documents: &Receiver<Document>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::sys;
     use crate::evidence::history::Keep;
+    use std::os::fd::AsRawFd;
     use xdpwatch_prog::record::{Record, flags};
     use xdpwatch_prog::wire::Link;
 
@@ -179,6 +191,19 @@ mod tests {
         let mut history = History::new(8, 0, Keep::All, 1);
         history.put(&record, Link::Ethernet, &[0; 60]);
         (history, Tuple::of(&record, false).0)
+    }
+
+    #[test]
+    fn a_question_wakes_a_worker_that_sleeps() {
+        let (window, bells) = (Arc::new(Window::new()), [Bell::new().unwrap()]);
+        bells[0].lie_down();
+        thread::scope(|scope| {
+            scope.spawn(|| ask(&[Arc::clone(&window)], &bells, &[], 0));
+            let began = Instant::now();
+            sys::wait_readable([bells[0].as_raw_fd()], 5000).unwrap();
+            assert!(began.elapsed() < Duration::from_secs(4));
+            assert!(window.is_asked());
+        });
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //! those that are its own.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use xdpwatch_prog::head::Head;
 use xdpwatch_prog::record::Record;
 use xdpwatch_prog::wire::{self, Link, Parsed};
 
+use super::bell::Bell;
 use super::evidence::Window;
 use super::outbox::Outbox;
 use super::writer::Headers;
@@ -33,12 +36,20 @@ const ROUNDS_PER_FLUSH: u32 = 8;
 /// How often a worker's numbers are shown to others.
 const SHOW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Sleep while records may come from other workers or are held back, or evidence may be asked for,
-/// milliseconds.
+/// Sleep while records are held back or were received lately, milliseconds: others wait for this
+/// worker's progress.
 const SHORT_SLEEP_MS: i32 = 1;
 
-/// Sleep otherwise: the detector's tick.
+/// Sleep otherwise: the detector's tick. Frames and other workers' records end it.
 const LONG_SLEEP_MS: i32 = 50;
+
+/// How long after the last frame sleeps stay short.
+const LATELY: Duration = Duration::from_millis(10);
+
+/// A frame that comes in while a worker sleeps has woken it after this long, nanoseconds; what a
+/// sleeper will still send was received later than this ago. One that takes longer is observed all
+/// the same, out of order.
+const WAKING_NS: u64 = 2_000_000;
 
 /// What a worker shows of itself while it runs.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +64,8 @@ pub struct Shown {
     pub handoff_lost: u64,
     /// Records that came too late to be in order.
     pub late: u64,
+    /// Records left out because enough were taken.
+    pub beyond_count: u64,
     /// Frames that were no record.
     pub skips: Skips,
     /// The detector's part.
@@ -74,10 +87,16 @@ pub struct Shared {
     pub headers: Option<Arc<Headers>>,
     /// Program times to the detector's.
     pub clock: Clock,
+    /// Every worker's, by number.
+    pub bells: Arc<[Bell]>,
+    /// Who takes the outputs.
+    pub aggregator: Arc<OnceLock<Thread>>,
 }
 
 /// A worker before its thread starts.
 pub struct Lane<S> {
+    /// Which worker of its vantage point this is.
+    pub number: usize,
     /// Where its frames come from.
     pub source: S,
     /// Its place in the exchange of records.
@@ -102,7 +121,7 @@ impl<S: Source> Lane<S> {
         let result = self.capture(&mut counts, &mut records);
         counts.failure = result.err().map(|error| error.to_string());
         // Even a broken source must not keep the others waiting.
-        self.seat.flush(DONE);
+        self.flush(DONE);
         while !self.seat.all_done() {
             self.observe(&mut records);
             self.answer();
@@ -130,9 +149,9 @@ impl<S: Source> Lane<S> {
             rounds += 1;
             if received < FRAMES_MAX {
                 // The ring is empty: what is not in it by now was seen after this.
-                self.seat.flush(looked_ns.saturating_sub(IN_FLIGHT_NS));
+                self.flush(looked_ns.saturating_sub(IN_FLIGHT_NS));
             } else if rounds % ROUNDS_PER_FLUSH == 0 {
-                self.seat.flush(latest_ns.load(Ordering::Relaxed));
+                self.flush(latest_ns.load(Ordering::Relaxed));
             }
             self.observe(records);
             self.answer();
@@ -152,10 +171,33 @@ impl<S: Source> Lane<S> {
                 std::hint::spin_loop();
                 continue;
             }
-            let asked = self.evidence.is_some();
-            let busy = asked || self.seat.has_peers() || self.seat.is_holding();
-            self.source.wait(if busy { SHORT_SLEEP_MS } else { LONG_SLEEP_MS })?;
+            self.sleep(since.elapsed())?;
         }
+    }
+
+    /// Sends what is staged, and wakes those that it is for.
+    fn flush(&mut self, progress_ns: u64) {
+        let Self { seat, shared, .. } = self;
+        seat.flush(progress_ns);
+        seat.tell_sent(|to| shared.bells[to].ring());
+    }
+
+    /// Sleeps until there is something to do, after having been idle for so long.
+    fn sleep(&mut self, idle: Duration) -> io::Result<()> {
+        let awaited = self.seat.has_peers() && idle < LATELY;
+        let bell = &self.shared.bells[self.number];
+        if awaited || self.seat.is_holding() {
+            return self.source.wait(bell.as_raw_fd(), SHORT_SLEEP_MS);
+        }
+        bell.lie_down();
+        // What was sent or asked before the others could see that it sleeps did not ring.
+        let asked = self.evidence.as_ref().is_some_and(|(_, window)| window.is_asked());
+        let result = match asked || self.seat.has_mail() {
+            true => Ok(()),
+            false => self.source.wait(bell.as_raw_fd(), LONG_SLEEP_MS),
+        };
+        bell.get_up();
+        result
     }
 
     /// Takes what is in the ring, at most one batch.
@@ -179,7 +221,7 @@ impl<S: Source> Lane<S> {
                     }
                     seat.give(&record);
                 }
-                Ok(_) => {}
+                Ok(_) => counts.beyond_count += 1,
                 Err(skip) => counts.skips.count(skip),
             }
         })?;
@@ -190,6 +232,9 @@ impl<S: Source> Lane<S> {
     /// Observes the records that are due, and lets time pass.
     fn observe(&mut self, records: &mut Vec<Record>) {
         let now_ns = self.shared.clock.now_ns();
+        if self.seat.has_peers() {
+            self.vouch_for_sleepers(now_ns);
+        }
         let reached_ns = self.seat.release(now_ns, records);
         self.worker.observe(records);
         records.clear();
@@ -206,11 +251,25 @@ impl<S: Source> Lane<S> {
         }
     }
 
+    /// Nobody waits for workers that sleep: what they had was handed over before they lay down.
+    fn vouch_for_sleepers(&self, now_ns: u64) {
+        for (worker, bell) in self.shared.bells.iter().enumerate() {
+            // The time was read before this was asked, so it slept then or had sent all.
+            if worker != self.number && bell.is_asleep() {
+                self.seat.vouch_for(worker, now_ns.saturating_sub(WAKING_NS));
+            }
+        }
+    }
+
     fn send_outputs(&mut self, watermark_ns: u64) {
+        let any = !self.worker.outputs.is_empty();
         for output in self.worker.outputs.drain(..) {
             self.outbox.put(output);
         }
         self.outbox.promise(watermark_ns);
+        if let Some(aggregator) = self.shared.aggregator.get().filter(|_| any) {
+            aggregator.unpark();
+        }
     }
 
     fn show(&self, counts: &mut Shown) {

@@ -2,9 +2,14 @@
 //! in the main thread, the reporter, the statistics and the end.
 
 mod aggregator;
+mod bell;
 mod evidence;
 mod lane;
+mod latency;
+mod loss;
 mod outbox;
+mod placement;
+mod plan;
 mod vantage;
 mod writer;
 
@@ -13,9 +18,12 @@ use std::sync::atomic::AtomicI64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use xdpwatch_core::finding::Finding;
+use tracing::warn;
+use xdpwatch_core::finding::{self, Finding};
 
 use crate::args::Args;
+use crate::capture::clock::Clock;
+use crate::capture::sys;
 use crate::evidence::Archive;
 use crate::report::{Context, Occasion, Origin, Reporter};
 use crate::state::State;
@@ -24,6 +32,9 @@ use crate::stop::Requests;
 use crate::worker::Detection;
 
 use evidence::Files;
+use latency::Latencies;
+use placement::Placement;
+use plan::Plan;
 use vantage::{Outward, Vantage};
 
 /// Findings that may wait for the reporter.
@@ -72,8 +83,10 @@ pub fn run(
     desk.archive = keeping.as_ref().map(|(setup, _)| Arc::clone(setup.archive()));
     let mut vantages = Vec::new();
     // Every refusal comes before the first change, whichever interface it concerns.
-    let plans = args.iface.iter().map(|name| vantage::plan(name, args));
-    for plan in plans.collect::<anyhow::Result<Vec<_>>>()? {
+    let plans = args.iface.iter().map(|name| plan::plan(name, args));
+    let mut plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
+    place(&mut plans, args);
+    for plan in plans {
         let outward = Outward { tell: tell.clone(), keeping: keeping.clone() };
         let number = vantages.len();
         vantages.push(Vantage::start(plan, number, args, detection, outward, left.clone())?);
@@ -103,8 +116,21 @@ pub fn run(
     if let Some(files) = files {
         files.join();
     }
-    desk.close(&vantages)?;
+    desk.close(&mut vantages)?;
     ended.map(|()| desk.findings())
+}
+
+/// Chooses every worker's processor, and keeps this thread and those that it starts off them.
+fn place(plans: &mut [Plan], args: &Args) {
+    let chosen = args.live.cpus.as_ref().map(|list| list.0.clone());
+    let mut placement = Placement::new(sys::allowed_cpus(), chosen);
+    plans.iter_mut().for_each(|plan| plan.place(&mut placement));
+    let housekeeping = placement.housekeeping();
+    if !housekeeping.is_empty()
+        && let Err(error) = sys::run_on(&housekeeping)
+    {
+        warn!("housekeeping can't be kept on processors {housekeeping:?}: {error}");
+    }
 }
 
 /// The reporter and what it needs to know.
@@ -112,6 +138,9 @@ struct Desk<'a> {
     reporter: &'a mut dyn Reporter,
     contexts: Vec<Context>,
     counts: Vec<FindingStats>,
+    latencies: Vec<Latencies>,
+    began: Instant,
+    losses_read: Instant,
     drift_ns: i64,
     drift_read: Instant,
     interval: Option<Duration>,
@@ -131,6 +160,9 @@ impl<'a> Desk<'a> {
             reporter,
             contexts: args.iface.iter().map(context).collect(),
             counts: vec![FindingStats::default(); args.iface.len()],
+            latencies: vec![Latencies::default(); args.iface.len()],
+            began: Instant::now(),
+            losses_read: Instant::now(),
             drift_ns: 0,
             drift_read: Instant::now(),
             interval: args.stats_interval,
@@ -149,9 +181,13 @@ impl<'a> Desk<'a> {
         requests: &Requests,
     ) -> anyhow::Result<()> {
         match told.recv_timeout(LOOK) {
-            Ok((vantage, finding)) => self.report(vantage, &finding)?,
+            Ok((number, finding)) => self.report(number, &finding, vantages[number].clock())?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+        }
+        if self.losses_read.elapsed() >= loss::SAMPLE_INTERVAL {
+            self.losses_read = Instant::now();
+            self.watch_losses(vantages, false)?;
         }
         if self.drift_read.elapsed() >= DRIFT_INTERVAL {
             self.drift_read = Instant::now();
@@ -172,9 +208,18 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    fn report(&mut self, vantage: usize, finding: &Finding) -> anyhow::Result<()> {
-        self.counts[vantage].count(finding);
-        Ok(self.reporter.finding(&self.contexts[vantage], finding, self.drift_ns)?)
+    fn report(&mut self, number: usize, finding: &Finding, clock: Clock) -> anyhow::Result<()> {
+        self.counts[number].count(finding);
+        self.reporter.finding(&self.contexts[number], finding, self.drift_ns)?;
+        if finding.state == finding::State::Firing {
+            self.latencies[number].record(clock.now_ns().saturating_sub(finding.at_ns));
+        }
+        Ok(())
+    }
+
+    fn watch_losses(&self, vantages: &mut [Vantage], is_end: bool) -> anyhow::Result<()> {
+        let now = self.began.elapsed();
+        vantages.iter_mut().try_for_each(|vantage| vantage.watch_losses(now, is_end))
     }
 
     /// Reports what is still coming until every aggregator has ended.
@@ -182,7 +227,7 @@ impl<'a> Desk<'a> {
         loop {
             let ended = vantages.iter().all(Vantage::is_ended);
             match told.recv_timeout(LOOK) {
-                Ok((vantage, finding)) => self.report(vantage, &finding)?,
+                Ok((number, finding)) => self.report(number, &finding, vantages[number].clock())?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) if ended => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -190,7 +235,8 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn close(&mut self, vantages: &[Vantage]) -> anyhow::Result<()> {
+    fn close(&mut self, vantages: &mut [Vantage]) -> anyhow::Result<()> {
+        self.watch_losses(vantages, true)?;
         self.statistics(vantages, Occasion::End)
     }
 
@@ -207,6 +253,7 @@ impl<'a> Desk<'a> {
     fn stats(&self, index: usize, vantage: &Vantage, is_end: bool) -> anyhow::Result<Stats> {
         let mut stats = vantage.stats(is_end)?;
         stats.findings = self.counts[index];
+        stats.latency = Some(self.latencies[index].summary());
         stats.evidence = self.archive.as_ref().map(|archive| archive.counts());
         stats.at_ns = stats.at_ns.saturating_add_signed(self.drift_ns);
         Ok(stats)

@@ -8,7 +8,7 @@ use xdpwatch_core::watch::{Kind, Output};
 /// Outputs that may wait for the aggregator.
 const PLACES: usize = 1 << 16;
 
-/// The last places are kept for findings: sightings only help to name the other leg.
+/// The last places are kept for findings: steps only feed the rules that span connections.
 const PLACES_FOR_FINDINGS: usize = PLACES / 8;
 
 /// The worker puts in, the aggregator takes out.

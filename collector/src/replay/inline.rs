@@ -18,6 +18,9 @@ pub fn run(
     requests: &Requests,
 ) -> (Stats, Option<FileError>) {
     let mut worker = Worker::new(&options.detection, 1);
+    if reader.is_long() {
+        worker.use_huge_pages();
+    }
     // The merge of one worker only orders what happened at one time, as it does for several.
     let mut merge = Merge::new(1);
     let mut records = Vec::with_capacity(options.detection.batch);
@@ -37,6 +40,7 @@ pub fn run(
     worker.finish(reader.latest_ns());
     worker.outputs.drain(..).for_each(|output| merge.push(0, output));
     merge.finish(&mut |output| sink.handle(output));
+    sink.finish(reader.latest_ns());
     (stats(reader, &worker), ended.err().or_else(|| reader.remaining_problem()))
 }
 

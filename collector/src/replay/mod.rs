@@ -70,7 +70,7 @@ pub fn replay(
     let history =
         options.evidence.as_ref().map(|setup| Arc::new(Mutex::new(remember(setup, options))));
     let mut reader = Reader::new(file, options.count, history.clone());
-    let mut sink = Sink::new(options.detection.seeds, context, reporter);
+    let mut sink = Sink::new(&options.detection, context, reporter);
     if let Some(state) = &options.state {
         sink.show_in(state.clone());
     }

@@ -11,6 +11,9 @@ use crate::progress::Bar;
 use crate::skips::Skips;
 use crate::stats::{FileStats, Stats};
 
+/// A file of this size has tuples enough for huge pages to pay.
+const LONG_BYTES: u64 = 32 << 20;
+
 /// A file whose packets are parsed and whose clock only goes forward.
 pub struct Reader {
     file: CaptureFile,
@@ -37,6 +40,11 @@ impl Reader {
         let bar = Bar::new(file.progress().size);
         let left = count.unwrap_or(u64::MAX);
         Self { file, bar, clock: Clock::default(), left, history }
+    }
+
+    /// Whether many tuples are to be expected; of an unknown size, they are.
+    pub fn is_long(&self) -> bool {
+        self.file.progress().size.is_none_or(|size| size >= LONG_BYTES)
     }
 
     /// Appends up to `max` records; false when there are no more to come.

@@ -16,7 +16,7 @@ use crate::report::Occasion;
 use crate::sink::Sink;
 use crate::stats::{DetectorStats, Stats};
 use crate::stop::Requests;
-use crate::worker::{Detection, Worker};
+use crate::worker::Worker;
 
 /// Rounds that may wait for a worker.
 const ROUNDS_WAITING: usize = 16;
@@ -57,6 +57,7 @@ pub fn run(
 ) -> (Stats, Option<FileError>) {
     let read = Mutex::new(Read { stats: reader.stats(), problem: None, gave_up: false });
     let workers = options.workers;
+    let is_long = reader.is_long();
     let mut detectors = vec![DetectorStats::default(); workers];
     thread::scope(|scope| {
         let (results, merged) = sync_channel(ROUNDS_WAITING * workers);
@@ -65,7 +66,11 @@ pub fn run(
             let (share, mine) = sync_channel(ROUNDS_WAITING);
             let results = results.clone();
             shares.push(share);
-            scope.spawn(move || work(lane, &options.detection, workers, &mine, &results));
+            let worker = Worker::new(&options.detection, workers);
+            if is_long {
+                worker.use_huge_pages();
+            }
+            scope.spawn(move || work(lane, worker, &mine, &results));
         }
         drop(results);
         let read = &read;
@@ -87,6 +92,7 @@ pub fn run(
         }
         merge.finish(&mut |output| sink.handle(output));
     });
+    sink.finish(locked(&read, |read| read.stats.at_ns));
     (combined(&read, &detectors), locked(&read, |read| read.problem.take()))
 }
 
@@ -132,14 +138,7 @@ fn deal(
 }
 
 /// One worker's thread.
-fn work(
-    lane: usize,
-    detection: &Detection,
-    workers: usize,
-    shares: &Receiver<Share>,
-    results: &SyncSender<Result>,
-) {
-    let mut worker = Worker::new(detection, workers);
+fn work(lane: usize, mut worker: Worker, shares: &Receiver<Share>, results: &SyncSender<Result>) {
     for Share { records, watermark_ns, is_last } in shares {
         worker.observe(&records);
         if is_last {

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
-use xdpwatch_core::finding::{Endpoint, Evidence, Fact, Finding, State};
+use xdpwatch_core::finding::{About, Evidence, Fact, Finding, State};
 
 use super::advice::advice;
 use super::community_id::community_id;
@@ -89,9 +89,18 @@ pub fn alert(context: &Context, finding: &Finding, utc_offset_ns: i64) -> Map<St
     let at_ns = finding.at_ns.saturating_add_signed(utc_offset_ns);
     let mut event = envelope(context, "alert", at_ns);
     let mut set = |key: &str, value: Value| event.insert(key.to_owned(), value);
-    let Endpoint { port: src_port, .. } = finding.src;
+    if finding.about == About::Connection {
+        connection(finding, &mut set);
+    }
+    set("alert", alert_object(finding));
+    set(finding.rule.name, facts(finding, utc_offset_ns));
+    event
+}
+
+/// The keys that only events about one connection have.
+fn connection(finding: &Finding, set: &mut impl FnMut(&str, Value) -> Option<Value>) {
     set("src_ip", json!(text::address(&finding.src.addr)));
-    set("src_port", json!(src_port));
+    set("src_port", json!(finding.src.port));
     set("dest_ip", json!(text::address(&finding.dst.addr)));
     set("dest_port", json!(finding.dst.port));
     set("proto", json!("TCP"));
@@ -103,9 +112,6 @@ pub fn alert(context: &Context, finding: &Finding, utc_offset_ns: i64) -> Map<St
     }
     set("community_id", json!(community_id(&finding.src, &finding.dst)));
     set("flow_id", json!(finding.flow_id));
-    set("alert", alert_object(finding));
-    set(finding.rule.name, facts(finding, utc_offset_ns));
-    event
 }
 
 fn alert_object(finding: &Finding) -> Value {

@@ -5,7 +5,7 @@ mod community_id;
 pub mod json;
 mod summary;
 pub mod text;
-mod time;
+pub mod time;
 
 use std::io::{self, Write};
 

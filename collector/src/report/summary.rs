@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::time::rfc3339;
 use super::{Context, Occasion};
+use crate::health::LossWindow;
 use crate::stats::{FileStats, Live, Stats};
 
 /// The block for one vantage point.
@@ -29,6 +30,18 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
         line("selected", format!("{}, of which {} received", live.selected, live.received));
         line("dropped", format!("{} not needed, {} passed on", live.dropped, live.passed));
         line("lost", lost(live));
+    }
+    if let Some(loss) = stats.loss.filter(|loss| loss.lost.total() > 0) {
+        line("lost lately", lost_lately(&loss));
+    }
+    if let Some(latency) = stats.latency.filter(|latency| latency.alerts > 0) {
+        line(
+            "alerts after",
+            format!(
+                "{} us (half of them), {} us (99 of 100), {} us (the slowest)",
+                latency.p50_us, latency.p99_us, latency.max_us
+            ),
+        );
     }
     let skipped = nonzero(stats.skipped.iter().copied());
     if !skipped.is_empty() {
@@ -56,10 +69,10 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
             counters.self_reuse
         ),
     );
-    let census = &stats.detector.census;
+    let occupancy = &stats.detector.occupancy;
     let mut states = Vec::new();
-    census.each(|name, count| states.push((name, if name == "capacity" { 0 } else { count })));
-    line("table", format!("{} of {} tuples", census.used(), census.capacity));
+    occupancy.each(|name, count| states.push((name, if name == "capacity" { 0 } else { count })));
+    line("table", format!("{} of {} tuples", occupancy.used(), occupancy.capacity));
     line("states", or_none(nonzero(states.into_iter())));
     let losses = [
         ("refused", counters.table_refused),
@@ -70,6 +83,7 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
         ("folded into the other leg's", stats.aggregate.folded),
         ("alerts not remembered for folding", stats.aggregate.standing_full),
         ("hosts' hold times not remembered", stats.aggregate.hosts_full),
+        ("cases that rules could not follow", stats.aggregate.rules_full),
     ];
     let losses = nonzero(losses.into_iter());
     if !losses.is_empty() {
@@ -106,6 +120,7 @@ fn lost(live: &Live) -> String {
     or_none(nonzero(
         [
             ("NIC", live.nic_lost),
+            ("not handed over by XDP", live.not_handed_over),
             ("AF_XDP ring full", live.rx_ring_full),
             ("AF_XDP no buffer", live.rx_dropped),
             ("redirect", live.redirect_errors),
@@ -117,6 +132,19 @@ fn lost(live: &Live) -> String {
         ]
         .into_iter(),
     ))
+}
+
+/// What was lost in the last seconds, in thousandths of what came and of what was needed.
+fn lost_lately(loss: &LossWindow) -> String {
+    let mut places = Vec::new();
+    loss.lost.each(|name, count| places.push((name, count)));
+    format!(
+        "{} in {} s: {:.1} per thousand of all frames, {:.1} per thousand of those needed",
+        nonzero(places.into_iter()),
+        loss.window_ms / 1000,
+        loss.rate_ppm as f64 / 1000.0,
+        loss.evidence_ppm as f64 / 1000.0
+    )
 }
 
 fn nonzero(counts: impl Iterator<Item = (&'static str, u64)>) -> String {

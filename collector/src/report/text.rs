@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 
-use xdpwatch_core::finding::{Endpoint, Evidence, Fact, Finding, State};
+use xdpwatch_core::finding::{About, Endpoint, Evidence, Fact, Finding, State};
 
 use super::advice::advice;
 use super::time::rfc3339;
@@ -62,6 +62,23 @@ pub fn endpoint(end: &Endpoint) -> String {
 /// What happened, in one sentence.
 #[must_use]
 pub fn summary(finding: &Finding) -> String {
+    if finding.rule.name == "tuple_reuse" { reuse_summary(finding) } else { plain_summary(finding) }
+}
+
+/// The rule's own line, and the ends that it is about.
+fn plain_summary(finding: &Finding) -> String {
+    let (src, dst) = (endpoint(&finding.src), endpoint(&finding.dst));
+    let about = match finding.about {
+        About::Connection => format!("{src} -> {dst}"),
+        About::Service => dst,
+        About::Pair => format!("{} -> {dst}", address(&finding.src.addr)),
+        About::Source => address(&finding.src.addr),
+        About::Feed => "the feed".to_owned(),
+    };
+    format!("{about}: {}", finding.rule.summary)
+}
+
+fn reuse_summary(finding: &Finding) -> String {
     let holder = address(&finding.dst.addr);
     let word = |label| match finding.fact(label) {
         Some(Fact::Word(word)) => word,
@@ -127,12 +144,16 @@ fn block(context: &Context, finding: &Finding, utc_offset_ns: i64) -> String {
         let _ = writeln!(text, "  {label:<9}{rest}");
     };
     line("what", summary(finding));
-    line("holder", holder(finding, utc_offset_ns));
-    line("verdict", verdict(finding));
-    line("numbers", numbers(finding));
-    line("answers", answers(finding));
-    if let Some(sender) = sender(finding) {
-        line("sender", sender);
+    if finding.rule.name == "tuple_reuse" {
+        line("holder", holder(finding, utc_offset_ns));
+        line("verdict", verdict(finding));
+        line("numbers", numbers(finding));
+        line("answers", answers(finding));
+        if let Some(sender) = sender(finding) {
+            line("sender", sender);
+        }
+    } else {
+        line("facts", plain_facts(finding, utc_offset_ns));
     }
     for (label, key) in [("new leg", "new"), ("prev leg", "previous")] {
         if let Some(leg) = leg(finding, key) {
@@ -149,6 +170,23 @@ fn block(context: &Context, finding: &Finding, utc_offset_ns: i64) -> String {
     }
     text.push('\n');
     text
+}
+
+/// Every fact by its label.
+fn plain_facts(finding: &Finding, utc_offset_ns: i64) -> String {
+    let fact = |(label, fact): &(&str, Fact)| {
+        let value = match fact {
+            Fact::Unknown => "unknown".to_owned(),
+            Fact::Flag(flag) => flag.to_string(),
+            Fact::Number(number) => number.to_string(),
+            Fact::Word(word) => (*word).to_owned(),
+            Fact::Address(addr) => address(addr),
+            Fact::Id(id) => id.to_string(),
+            Fact::Time(at_ns) => rfc3339(at_ns.saturating_add_signed(utc_offset_ns)),
+        };
+        format!("{label} {value}")
+    };
+    finding.facts.iter().map(fact).collect::<Vec<_>>().join(", ")
 }
 
 fn holder(finding: &Finding, utc_offset_ns: i64) -> String {

@@ -1,5 +1,6 @@
 //! The XDP program in the kernel: on which interface, whether that is safe, loading, attaching.
 
 pub mod interface;
+pub mod numa;
 pub mod program;
 pub mod safety;

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use xdpwatch_prog::counters::{COUNTERS, Outcome, extra};
 use xdpwatch_prog::maps::{self, settings};
 
+use super::safety::Refusal;
 use crate::args;
 use crate::stats::Live;
 
@@ -24,7 +25,7 @@ use crate::stats::Live;
 static OBJECT: &[u8] = include_bytes_aligned!("../../bpf/xdpwatch.bpf.o");
 
 /// Frames of a larger MTU come in several buffers in driver mode.
-const SINGLE_BUFFER_MTU_MAX: u32 = 3400;
+pub const SINGLE_BUFFER_MTU_MAX: u32 = 3400;
 
 /// How long a program that is just being detached elsewhere is waited for.
 const BUSY_PATIENCE: Duration = Duration::from_millis(500);
@@ -210,10 +211,13 @@ impl ProgramCounters {
         let mut outcomes = Vec::new();
         for outcome in Outcome::all() {
             let (ended, passed) = (sum(outcome.index(false)), sum(outcome.index(true)));
-            if outcome == Outcome::Selected {
+            if is_taken(outcome) {
                 // A tap's selected frames pass too; they are counted once, as selected.
                 live.selected += ended + passed;
             } else {
+                if is_wanted(outcome) {
+                    live.not_handed_over += ended + passed;
+                }
                 live.dropped += ended;
                 live.passed += passed;
             }
@@ -226,6 +230,16 @@ impl ProgramCounters {
         outcomes.push(("in_transition", sum(extra::IN_TRANSITION)));
         Ok(outcomes)
     }
+}
+
+/// Whether the frame went to user space, with a head or without one.
+fn is_taken(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Selected | Outcome::NoHeadroom)
+}
+
+/// Whether the frame should have gone to user space and could not.
+fn is_wanted(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::NoSocket | Outcome::NotCut | Outcome::RingFull)
 }
 
 /// The program's number for an encapsulation.
@@ -307,14 +321,13 @@ fn cure(error: &(dyn std::error::Error + 'static)) -> &'static str {
 ///
 /// # Errors
 /// More queues than the socket map has places.
-pub fn check_queues(name: &str, queues: u32) -> anyhow::Result<()> {
-    if queues > maps::QUEUES_MAX {
-        bail!(
-            "interface {name} has {queues} receive queues, and {} are supported: reduce them with \
-             `ethtool -L {name} combined {}`",
-            maps::QUEUES_MAX,
-            maps::QUEUES_MAX
-        );
+pub fn check_queues(name: &str, queues: u32) -> Result<(), Refusal> {
+    let most = maps::QUEUES_MAX;
+    if queues <= most {
+        return Ok(());
     }
-    Ok(())
+    Err(Refusal {
+        what: format!("interface {name} has {queues} receive queues, and {most} are supported"),
+        cure: format!("reduce them with `ethtool -L {name} combined {most}`"),
+    })
 }

@@ -1,9 +1,10 @@
 //! Frames redirected to user space never reach the host's own stack: an interface that the host
 //! uses is refused unless that is meant. Checked before anything is changed.
 
-use anyhow::bail;
+use std::fmt;
 
 use super::interface::Interface;
+use crate::args::{Encap, Mode};
 
 /// What the user has said about taking frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,26 +17,62 @@ pub enum Intent {
     Untouched,
 }
 
+impl Intent {
+    /// What the options say.
+    #[must_use]
+    pub fn of(mode: Mode, encap: Option<Encap>, consume: bool) -> Self {
+        match (encap.is_some() || mode == Mode::Tap, consume) {
+            (true, _) => Self::Untouched,
+            (false, true) => Self::Consume,
+            (false, false) => Self::Mirror,
+        }
+    }
+}
+
+/// Why an interface is not captured on, and what can be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is so.
+    pub what: String,
+    /// The ways out.
+    pub cure: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.cure)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
 /// Refuses to take frames off an interface that the host uses.
 ///
 /// # Errors
 /// Why it is refused and what can be done, or that it is down.
-pub fn check(interface: &Interface, intent: Intent) -> anyhow::Result<()> {
+pub fn check(interface: &Interface, intent: Intent) -> Result<(), Refusal> {
     let name = &interface.name;
     if !interface.is_up {
-        bail!("interface {name} is down, so no frame will come; `ip link set {name} up` first");
+        return Err(Refusal {
+            what: format!("interface {name} is down, so no frame will come"),
+            cure: format!("`ip link set {name} up` first"),
+        });
     }
     let uses = uses(interface);
     if uses.is_empty() || intent != Intent::Mirror {
         return Ok(());
     }
-    bail!(
-        "interface {name} is used by this host: {}. Capturing takes frames off it, so the host \
-         would lose its connections. Choose a mirror port without address; or, for a mirror that \
-         arrives in a tunnel, --encap vxlan|geneve|gre|erspan; or --mode tap, which copies headers \
-         and lets every frame pass; or --consume if the host may lose them",
-        uses.join(", ")
-    );
+    Err(Refusal {
+        what: format!(
+            "interface {name} is used by this host: {}. Capturing takes frames off it, so the host \
+             would lose its connections",
+            uses.join(", ")
+        ),
+        cure: "choose a mirror port without address; or, for a mirror that arrives in a tunnel, \
+               --encap vxlan|geneve|gre|erspan; or --mode tap, which copies headers and lets every \
+               frame pass; or --consume if the host may lose them"
+            .to_owned(),
+    })
 }
 
 /// In which ways the host uses it.

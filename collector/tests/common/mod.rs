@@ -5,6 +5,8 @@
 #[cfg(feature = "api")]
 pub mod http;
 #[cfg(feature = "xdp")]
+pub mod lab;
+#[cfg(feature = "xdp")]
 pub mod net;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,11 @@ pub fn xdpwatch() -> Command {
 /// Runs it with these arguments.
 pub fn run(args: &[&str]) -> Output {
     xdpwatch().args(args).output().expect("the binary starts")
+}
+
+/// Runs it with these arguments and none of the tests' own: subcommands take no others.
+pub fn run_bare(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xdpwatch")).args(args).output().expect("the binary starts")
 }
 
 /// Its standard output.

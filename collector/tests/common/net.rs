@@ -152,12 +152,15 @@ pub struct Sensor {
 }
 
 impl Sensor {
+    /// Its process number. `ip netns exec` becomes the sensor, so it is the child's.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: i32) {
-        let pid = self.child.as_ref().unwrap().id();
-        // SAFETY: no memory involved; the child has not been waited for, so the pid is still its.
-        let result = unsafe { libc::kill(pid as i32, signal) };
-        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+        // The child has not been waited for, so the pid is still its.
+        send_signal(self.pid(), signal);
     }
 
     /// Asks it to end, and returns what it wrote.
@@ -170,6 +173,13 @@ impl Sensor {
     pub fn wait(&mut self) -> Output {
         self.child.take().unwrap().wait_with_output().unwrap()
     }
+}
+
+/// Sends a signal to a child that has not been waited for.
+pub fn send_signal(pid: u32, signal: i32) {
+    // SAFETY: no memory involved.
+    let result = unsafe { libc::kill(pid as i32, signal) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
 impl Drop for Sensor {

@@ -6,10 +6,13 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Not to be told of frames that this host sends (linux/if_packet.h).
 const PACKET_IGNORE_OUTGOING: i32 = 23;
+
+/// Bytes that wait in a packet socket: half a second at 20 000 frames a second.
+const RECEIVE_BUFFER: i32 = 16 << 20;
 
 /// Moves the calling thread into the namespace of this name.
 ///
@@ -27,11 +30,21 @@ pub fn enter_namespace(name: &str) -> io::Result<()> {
 pub struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
-    /// Opens it in the calling thread's namespace.
+    /// Opens it in the calling thread's namespace, for what comes in by the interface.
     ///
     /// # Errors
     /// Those of socket(2), setsockopt(2) and bind(2), or no such interface.
     pub fn open(interface: &str) -> io::Result<Self> {
+        let socket = Self::open_outgoing(interface)?;
+        set(&socket.0, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)?;
+        Ok(socket)
+    }
+
+    /// The same, for what comes in and what goes out.
+    ///
+    /// # Errors
+    /// As for [`PacketSocket::open`].
+    pub fn open_outgoing(interface: &str) -> io::Result<Self> {
         let protocol = (libc::ETH_P_ALL as u16).to_be();
         let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: the call takes no pointers.
@@ -41,20 +54,7 @@ impl PacketSocket {
         }
         // SAFETY: `fd` was just opened and belongs to nobody else.
         let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
-        let on = 1i32;
-        // SAFETY: the option's value is the i32 that `on` is.
-        let set = unsafe {
-            libc::setsockopt(
-                fd,
-                libc::SOL_PACKET,
-                PACKET_IGNORE_OUTGOING,
-                (&raw const on).cast(),
-                size_of::<i32>() as libc::socklen_t,
-            )
-        };
-        if set != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        set(&socket.0, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)?;
         // SAFETY: zeros are a valid sockaddr_ll.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
@@ -110,9 +110,24 @@ pub fn wait(sockets: &[PacketSocket], limit: Duration) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+fn set(socket: &OwnedFd, level: i32, option: i32, value: i32) -> io::Result<()> {
+    let len = size_of::<i32>() as libc::socklen_t;
+    let value = (&raw const value).cast();
+    // SAFETY: the option's value is the i32 that `value` points to.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, len) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 fn index_of(interface: &str) -> io::Result<i32> {
     let name = CString::new(interface)?;
     // SAFETY: `name` ends with a NUL byte and lives through the call.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     if index == 0 { Err(io::Error::last_os_error()) } else { Ok(index.cast_signed()) }
+}
+
+/// Now, in nanoseconds since the Unix epoch.
+#[must_use]
+pub fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

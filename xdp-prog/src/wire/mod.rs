@@ -89,15 +89,15 @@ pub struct Parsed {
 
 /// Finds the TCP segment in `frame`, whatever is wrapped around it.
 ///
-/// `frame_len` is the frame's length on the wire, which may be more than was captured; `at_ns` is
-/// handed on into the record.
+/// `frame_len` is its length on the wire, captured or not; `at_ns` is handed on into the record.
 ///
 /// # Errors
 /// Why there is no segment in it that can be used.
 pub fn parse(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Result<Parsed, Skip> {
-    let mut vlans = Vlans::default();
-    let mut found_vni = 0;
-    let mut found_marks = 0;
+    if let Some(parsed) = crate::plain::parse(frame, frame_len, at_ns, link) {
+        return Ok(parsed);
+    }
+    let (mut vlans, mut found_vni, mut found_marks) = (Vlans::default(), 0, 0);
     let (mut layer, mut at) = link::first(&frame, link)?;
     for _ in 0..LAYERS_MAX {
         if layer == Layer::Ethernet {

@@ -3,13 +3,12 @@
 //! Fires at the first harm seen (a refusal, or an unanswered SYN repeated), never at a prediction;
 //! resolved once the outcome is known. Accepted reuse is a finding only when asked for.
 
-use arrayvec::ArrayVec;
-
 use crate::contest::{Answer, Contest, Event};
-use crate::finding::{Confidence, Fact, Facts, Finding, Rule, State};
+use crate::finding::{Confidence, Fact, Facts, Finding, Grounds, Rule, State};
 use crate::flow::{IDLE_UNKNOWN, marks};
 use crate::holding::Sender;
 use crate::host::{Holder, Verdict};
+use crate::subject::{FLOW, Subject};
 use crate::tuple::Side;
 
 /// The rule.
@@ -18,12 +17,6 @@ pub const RULE: Rule = Rule {
     id: 1,
     summary: "a SYN on a tuple whose previous connection the destination still holds",
 };
-
-/// Salt of alert ids, apart from flow ids.
-pub(crate) const ALERT: u64 = 0x616c_6572_7400_0001;
-
-/// Salt of flow ids.
-pub(crate) const FLOW: u64 = 0x666c_6f77;
 
 /// A stall from this on is severity 2 even if the connection came about.
 const LONG_STALL_US: u64 = 1_000_000;
@@ -79,26 +72,17 @@ fn fire(contest: &mut Contest, outcome: Outcome, now_us: u64) -> Option<Finding>
 
 fn finding(contest: &Contest, state: State, outcome: Outcome, now_us: u64) -> Finding {
     let cause = cause(contest, outcome);
-    let vlans = usize::from(contest.syn.vlan_count.min(2));
     Finding {
-        rule: &RULE,
-        state,
-        id: contest.tuple.id(contest.first_us, ALERT),
-        at_ns: now_us * 1000,
-        began_ns: contest.first_us * 1000,
-        tuple: contest.tuple,
-        src: contest.tuple.end(contest.initiator),
-        dst: contest.tuple.end(contest.initiator.peer()),
-        vni: contest.syn.vni,
-        vlans: contest.syn.vlans[..vlans].iter().copied().collect::<ArrayVec<u16, 2>>(),
-        flow_id: contest.tuple.id(contest.first_us, FLOW),
         cause,
         severity: severity(contest, outcome),
         confidence: confidence(contest, outcome),
         facts: facts(contest, outcome, cause),
-        syn: contest.syn,
-        previous: contest.previous,
-        evidence: None,
+        grounds: Some(Grounds {
+            tuple: contest.tuple,
+            syn: contest.syn,
+            previous: contest.previous,
+        }),
+        ..Subject::attempt(contest).finding(&RULE, state, now_us)
     }
 }
 
@@ -171,11 +155,8 @@ pub fn held_past_deadline(contest: &Contest) -> bool {
 }
 
 fn confidence(contest: &Contest, outcome: Outcome) -> Confidence {
-    let mut confidence = Confidence { percent: 100, reasons: ArrayVec::new() };
-    let mut lower = |by: u8, reason: &'static str| {
-        confidence.percent = confidence.percent.saturating_sub(by);
-        let _ = confidence.reasons.try_push(reason);
-    };
+    let mut confidence = Confidence::SURE;
+    let mut lower = |by, reason| confidence.lower(by, reason);
     if contest.held.state == Holder::Unknown {
         lower(40, "previous_connection_not_seen");
     } else if contest.from_answer {
@@ -218,11 +199,11 @@ fn facts(contest: &Contest, outcome: Outcome, cause: &'static str) -> Facts {
     set("sequence_alone", sequence_alone(contest));
     set("answer", Fact::Word(contest.answer.word()));
     let answers = contest.challenge_acks + contest.resets;
-    set("answers", Fact::Number(i64::from(answers)));
-    set("syn_count", Fact::Number(i64::from(contest.syn_count)));
-    set("resets_by_initiator", Fact::Number(i64::from(contest.resets_by_initiator)));
+    set("answers", Fact::count(answers));
+    set("syn_count", Fact::count(contest.syn_count));
+    set("resets_by_initiator", Fact::count(contest.resets_by_initiator));
     set("outcome", Fact::Word(outcome.word()));
-    set("stall_ms", Fact::Number(milliseconds(stall_us(contest))));
+    set("stall_ms", Fact::ms(stall_us(contest)));
     let (different, evidence) = match contest.sender {
         Sender::Same(evidence) => (Fact::Flag(false), Fact::Word(evidence)),
         Sender::Different(evidence) => (Fact::Flag(true), Fact::Word(evidence)),
@@ -255,7 +236,7 @@ fn holder_facts(contest: &Contest, set: &mut impl FnMut(&'static str, Fact)) {
         return;
     };
     let since = contest.first_us.saturating_sub(flow.changed_us);
-    set("holder.since_ms", Fact::Number(milliseconds(since)));
+    set("holder.since_ms", Fact::ms(since));
     let timed = matches!(contest.held.state, Holder::TimeWait | Holder::FinWait2);
     if timed {
         let left = i64::try_from(contest.deadline_us).unwrap_or(i64::MAX)
@@ -289,8 +270,4 @@ fn closed_by(contest: &Contest, flow: &crate::flow::Flow) -> Fact {
 
 fn number(value: Option<i64>) -> Fact {
     value.map_or(Fact::Unknown, Fact::Number)
-}
-
-fn milliseconds(us: u64) -> i64 {
-    i64::try_from(us / 1000).unwrap_or(i64::MAX)
 }

@@ -1,20 +1,27 @@
-//! One interface under watch: checked, loaded, opened, attached; stopped in the opposite order.
+//! One interface under watch: loaded, opened, attached; stopped in the opposite order. What it counts
+//! is in [`stats`], what it adds for evidence in [`evidence`].
+
+mod evidence;
+mod stats;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, JoinHandle, Thread};
 
 use anyhow::{Context, anyhow};
 use tracing::{info, warn};
+use xdpwatch_prog::maps::HEADERS_BYTES;
 
-use super::evidence::{Stage, Window};
+use super::bell::Bell;
+use super::evidence::Window;
 use super::lane::{Lane, Shared, Shown};
+use super::loss::Losses;
 use super::outbox::Outbox;
+use super::plan::{Plan, settings};
 use super::writer::Writer;
-use super::{FINDINGS_WAITING, Told, aggregator};
-use crate::args::{Args, Mode, Owner, Select};
+use super::{Told, aggregator};
+use crate::args::{Args, Mode, Owner};
 use crate::capture::afxdp::{Queue, QueueConfig};
 use crate::capture::clock::Clock;
 use crate::capture::source::Source;
@@ -22,41 +29,11 @@ use crate::capture::sys::{self, Promiscuous};
 use crate::capture::tap::Tap;
 use crate::evidence::Document;
 use crate::evidence::args::Setup;
-use crate::evidence::history::{History, Keep};
 use crate::handoff;
 use crate::run::complain;
-use crate::skips::Skips;
-use crate::stats::{Live, Stats};
 use crate::worker::{Detection, Worker};
 use crate::xdp::interface::{Interface, mapped};
-use crate::xdp::program::{Attachment, Program, ProgramCounters, Settings, check_queues};
-use crate::xdp::safety::{self, Intent};
-
-/// An interface that was looked at and found fit; nothing is changed yet.
-#[derive(Debug)]
-pub struct Plan {
-    interface: Interface,
-}
-
-/// Looks at an interface and refuses what must be refused.
-///
-/// # Errors
-/// Why it can't, or must not, be captured on.
-pub fn plan(name: &str, args: &Args) -> anyhow::Result<Plan> {
-    let interface = Interface::look_up(name)?;
-    let untouched = args.live.encap.is_some() || args.live.mode == Mode::Tap;
-    let intent = match (untouched, args.live.consume) {
-        (true, _) => Intent::Untouched,
-        (false, true) => Intent::Consume,
-        (false, false) => Intent::Mirror,
-    };
-    safety::check(&interface, intent)?;
-    check_queues(name, interface.queues)?;
-    Ok(Plan { interface })
-}
-
-/// A worker that shows nothing for this long does not go on.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
+use crate::xdp::program::{Attachment, Program, ProgramCounters};
 
 /// Where what is found goes.
 pub struct Outward {
@@ -79,6 +56,14 @@ pub struct Vantage {
     shown: Vec<Arc<Mutex<Shown>>>,
     outboxes: Vec<Arc<Outbox>>,
     windows: Vec<Arc<Window>>,
+    bells: Arc<[Bell]>,
+    /// A processor for each worker, where it is known.
+    cpus: Vec<usize>,
+    losses: Losses,
+    /// Frames that a worker's ring holds; in tap mode heads and headers, at least 64 bytes each.
+    ring_size: u64,
+    /// The aggregator's thread, once it runs.
+    aggregator_thread: Arc<OnceLock<Thread>>,
     aggregator: Arc<aggregator::Shown>,
     /// How frames come in, in words.
     receives: String,
@@ -99,14 +84,23 @@ impl Vantage {
         outward: Outward,
         left: Option<Arc<AtomicI64>>,
     ) -> anyhow::Result<Self> {
-        let Plan { interface } = plan;
+        let Plan { interface, workers, cpus } = plan;
         let name = interface.name.clone();
         let mut program = Program::load(&settings(args, detection))
             .with_context(|| format!("interface {name}"))?;
         let addresses = interface.addresses.iter().map(|address| mapped(*address));
         program.set_local_addresses(addresses)?;
         let writer = args.write.as_ref().map(|path| Writer::create(path, &name)).transpose()?;
+        let bells = (0..workers).map(|_| Bell::new()).collect::<Result<_, _>>();
         let mut vantage = Self {
+            bells: bells.context("making the workers' bells; raise `ulimit -n`")?,
+            cpus,
+            losses: Losses::default(),
+            ring_size: match args.live.mode {
+                Mode::Afxdp => args.live.ring_size.into(),
+                Mode::Tap => u64::from(HEADERS_BYTES) / 64,
+            },
+            aggregator_thread: Arc::default(),
             lost_before: interface.lost(),
             counters: program.take_counters()?,
             program,
@@ -148,6 +142,7 @@ impl Vantage {
             interface: self.interface.name.clone(),
             ring_size: args.live.ring_size,
             mtu: self.interface.mtu,
+            busy_poll_us: args.live.busy_poll,
         };
         let mut queues = Vec::new();
         let mut zero_copy = 0;
@@ -188,24 +183,26 @@ impl Vantage {
             left,
             headers: self.writer.as_ref().map(Writer::headers),
             clock: self.clock,
+            bells: Arc::clone(&self.bells),
+            aggregator: Arc::clone(&self.aggregator_thread),
         };
         let by_hash = args.live.owner == Owner::Hash;
         let seats = handoff::seats(workers, by_hash, detection.seeds[0]);
         let mut lanes = Vec::new();
-        for (source, seat) in sources.into_iter().zip(seats) {
+        for (number, (source, seat)) in sources.into_iter().zip(seats).enumerate() {
             let (outbox, shown) = (Arc::new(Outbox::new()), Arc::default());
             self.outboxes.push(Arc::clone(&outbox));
             self.shown.push(Arc::clone(&shown));
             let worker = Worker::new(detection, workers);
+            worker.use_huge_pages();
             let evidence = self.remember(args, detection);
             let shared = shared.clone();
-            lanes.push(Lane { source, seat, worker, outbox, evidence, shown, shared });
+            lanes.push(Lane { number, source, seat, worker, outbox, evidence, shown, shared });
         }
-        let cpus = args.live.cpus.as_ref().map_or_else(sys::allowed_cpus, |list| list.0.clone());
         for (number, lane) in lanes.into_iter().enumerate() {
-            let cpu = (!cpus.is_empty()).then(|| cpus[number % cpus.len()]);
+            let cpu = self.cpus.get(number).copied();
             let run = move || {
-                if let Some(Err(error)) = cpu.map(sys::pin_to) {
+                if let Some(Err(error)) = cpu.map(|cpu| sys::run_on(&[cpu])) {
                     warn!(
                         "worker {number} can't be pinned: {error}; it runs anywhere (see --cpus)"
                     );
@@ -216,20 +213,6 @@ impl Vantage {
             self.threads.push(thread.context("starting a worker's thread")?);
         }
         Ok(())
-    }
-
-    /// What a worker remembers for evidence.
-    fn remember(&mut self, args: &Args, detection: &Detection) -> Option<(History, Arc<Window>)> {
-        args.evidence.evidence_dir.as_ref()?;
-        // The program has made its choice already, unless it was told not to.
-        let keep = match args.live.select {
-            Select::Control => Keep::All,
-            Select::All => Keep::Transitions,
-        };
-        let window = Arc::new(Window::new());
-        self.windows.push(Arc::clone(&window));
-        let depth = args.evidence.history as usize;
-        Some((History::new(depth, 0, keep, detection.seeds[2]), window))
     }
 
     fn start_aggregator(
@@ -244,32 +227,14 @@ impl Vantage {
         };
         let outboxes = self.outboxes.clone();
         let shown = Arc::clone(&self.aggregator);
-        let seeds = detection.seeds;
-        let run = move || aggregator::run(number, &outboxes, seeds, &tell, &shown);
+        let (bells, detection) = (Arc::clone(&self.bells), detection.clone());
+        let run = move || aggregator::run(number, &outboxes, &detection, &bells, &tell, &shown);
         let thread = thread::Builder::new().name("aggregator".to_owned()).spawn(run);
-        self.threads.push(thread.context("starting the aggregator's thread")?);
+        let thread = thread.context("starting the aggregator's thread")?;
+        // Set once: there is one aggregator.
+        let _ = self.aggregator_thread.set(thread.thread().clone());
+        self.threads.push(thread);
         Ok(())
-    }
-
-    /// Puts the stage that adds evidence before `tell`; returns what comes before the stage.
-    fn start_stage(
-        &mut self,
-        setup: &Setup,
-        files: SyncSender<Document>,
-        tell: SyncSender<Told>,
-    ) -> anyhow::Result<SyncSender<Told>> {
-        let stage = Stage {
-            windows: self.windows.clone(),
-            clerk: setup.clerk(&self.interface.name),
-            files,
-            tell,
-            shown: Arc::clone(&self.aggregator),
-        };
-        let (before, told) = sync_channel(FINDINGS_WAITING);
-        let run = move || stage.run(&told);
-        let thread = thread::Builder::new().name("evidence".to_owned()).spawn(run);
-        self.threads.push(thread.context("starting the thread that gathers evidence")?);
-        Ok(before)
     }
 
     /// The last step: everything that frames will need is in place.
@@ -324,76 +289,8 @@ impl Vantage {
         Some(anyhow!("interface {name}: receiving failed: {failed}"))
     }
 
-    /// What keeps it from being ready: it is not attached, or a queue's worker does not go on.
-    pub fn trouble(&self) -> Option<String> {
-        let name = &self.interface.name;
-        if self.attachment.is_none() {
-            return Some(format!("interface {name}: not attached"));
-        }
-        let silent = self.shown().position(|shown| {
-            shown.failure.is_some() || shown.at.is_none_or(|at| at.elapsed() > SILENCE_MAX)
-        })?;
-        Some(format!("interface {name}: nothing is heard of the worker of queue {silent}"))
-    }
-
     /// Its clock.
     pub fn clock(&self) -> Clock {
         self.clock
-    }
-
-    /// Everything counted so far. At the end, when no frame is on its way any more, selected frames
-    /// that reached neither a ring nor one of its loss counters are redirect errors.
-    ///
-    /// # Errors
-    /// The counters can't be read.
-    pub fn stats(&self, is_end: bool) -> anyhow::Result<Stats> {
-        let mut live = Live::default();
-        let program = self.counters.read(&mut live).context("reading the program's counters")?;
-        let mut skips = Skips::default();
-        let mut stats = Stats { at_ns: self.clock.now_ns(), program, ..Stats::default() };
-        for shown in self.shown() {
-            live.received += shown.received;
-            live.bad_heads += shown.bad_heads;
-            live.handoff_lost += shown.handoff_lost;
-            live.late += shown.late;
-            live.rx_ring_full += shown.losses.ring_full;
-            live.rx_dropped += shown.losses.dropped;
-            live.fill_ring_empty += shown.losses.fill_ring_empty;
-            skips.add(&shown.skips);
-            stats.detector.add(&shown.detector);
-        }
-        if is_end {
-            let found = live.received + live.rx_ring_full + live.rx_dropped;
-            live.redirect_errors = live.selected.saturating_sub(found);
-        }
-        live.nic_lost = self.interface.lost().saturating_sub(self.lost_before);
-        live.aggregator_lost = self.outboxes.iter().map(|outbox| outbox.lost()).sum();
-        live.reporter_lost = self.aggregator.lost.load(Ordering::Relaxed);
-        stats.aggregate = self.aggregator.counts();
-        live.writer_lost = self.writer.as_ref().map_or(0, |writer| writer.headers().lost());
-        stats.skipped = skips.counts();
-        stats.live = Some(live);
-        Ok(stats)
-    }
-
-    fn shown(&self) -> impl Iterator<Item = Shown> + '_ {
-        self.shown
-            .iter()
-            .map(|shown| shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
-    }
-}
-
-fn settings(args: &Args, detection: &Detection) -> Settings {
-    let live = &args.live;
-    let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    Settings {
-        select_all: live.select == Select::All,
-        pass_other: live.pass_other,
-        tap: live.mode == Mode::Tap,
-        encap: live.encap,
-        syn_window_ns: ns(live.syn_window),
-        fin_window_ns: ns(live.fin_window),
-        filter_seed: detection.seeds[1],
-        filter_slots: live.filter_slots,
     }
 }

@@ -1,7 +1,7 @@
 //! The control mix: random connections of many open their next life (SYN, SYN/ACK, ACK) or close it
 //! (FIN, FIN, ACK); one in a hundred comes back on the same tuple, the others on a new one.
 //!
-//! The three segments of an opening or a close lie as many records apart as a sixteenth of the
+//! The three segments of an opening or a close lie as many records apart as a thirty-second of the
 //! connections, so that no segment finds its table line warm from the one before.
 
 use std::collections::VecDeque;
@@ -45,8 +45,9 @@ const STAGES: [(u8, bool); 6] = [
 
 impl Mix {
     /// `tuples` connections, none of them begun.
+    #[must_use]
     pub fn new(tuples: usize) -> Self {
-        let delay = (tuples / 16).max(1);
+        let delay = (tuples / 32).max(1);
         Self {
             lives: vec![Life::default(); tuples],
             under_way: VecDeque::with_capacity(delay),
@@ -82,6 +83,14 @@ impl Mix {
         record
     }
 
+    /// A SYN of a client that was never seen and will not be again.
+    pub fn stranger(&mut self, n: u32) -> Record {
+        self.at_ns += 1_000;
+        let mut record = segment(n, &Life::default(), flags::SYN, true, self.at_ns);
+        record.src_addr = address(0x2000_0000 + n);
+        record
+    }
+
     fn random_idle(&mut self) -> usize {
         loop {
             self.random ^= self.random << 13;
@@ -95,8 +104,9 @@ impl Mix {
     }
 
     fn step(&mut self, n: usize) -> Record {
-        // Slow enough that a closed tuple's TIME_WAIT is over before the table needs its place.
-        self.at_ns += 120_000_000_000 / self.lives.len() as u64;
+        // Slow enough that a closed tuple's TIME_WAIT is over before the table needs its place, fast
+        // enough that a handshake takes no more than two seconds.
+        self.at_ns += 60_000_000_000 / self.lives.len() as u64;
         let life = &mut self.lives[n];
         let (tcp_flags, from_client) = STAGES[usize::from(life.stage)];
         let record = segment(n as u32, life, tcp_flags, from_client, self.at_ns);
@@ -111,8 +121,10 @@ impl Mix {
 
 fn segment(n: u32, life: &Life, tcp_flags: u8, from_client: bool, at_ns: u64) -> Record {
     let past_syn = u32::from(life.stage > 0);
-    let client_next = life.isn + past_syn + u32::from(life.stage > 4);
-    let server_next = 7_000 + u32::from(life.stage > 1) + u32::from(life.stage > 3);
+    let client_next = life.isn.wrapping_add(past_syn + u32::from(life.stage > 4));
+    let server_isn = life.isn.wrapping_add(0x3000_0000);
+    let server_sent = u32::from(life.stage > 1) + u32::from(life.stage > 3);
+    let server_next = server_isn.wrapping_add(server_sent);
     let mut record = Record {
         at_ns,
         src_addr: address(n.wrapping_mul(2_654_435_761) ^ life.generation),

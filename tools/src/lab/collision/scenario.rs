@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use xdpwatch_prog::record::{Record, flags};
 
-use super::Lab;
-use super::balancer::Seen;
-use super::hosts::{self, Client};
-use super::network::{SERVER, SOURCE_NAT};
+use super::client::{Client, connect, talk};
+use super::{Lab, SERVER, SERVER_HOST, SOURCE_NAT};
+use crate::lab::balancer::Seen;
+use crate::lab::hosts::{self, Counters, State};
 
 /// What is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,21 @@ pub const SCENARIOS: [(&str, Scenario); 6] = [
     ("fin-wait2", Scenario::FinWait2),
     ("in-use", Scenario::InUse),
 ];
+
+impl Scenario {
+    /// What it is, in a line.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Harmless => "a second client reuses the tuple with a newer timestamp: accepted",
+            Self::Paws => "field case 5: its timestamp is older, and the answers are lost",
+            Self::PawsHeals => "the same, but answers and RSTs pass: it heals",
+            Self::Sequence => "no timestamps, and the new sequence number is behind",
+            Self::FinWait2 => "the server closed, the first client did not",
+            Self::InUse => "the first client's connection is still established",
+        }
+    }
+}
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +109,7 @@ pub struct Played {
     /// The server's SYN/ACK counted from its old SND.NXT, if it sent one.
     pub syn_ack_ahead: Option<u32>,
     /// Counters of the server's kernel that moved, by `nstat`'s names.
-    pub counters: Vec<(String, i64)>,
+    pub counters: Counters,
     /// The server's sockets in TIME-WAIT at the second SYN.
     pub time_waits: usize,
 }
@@ -114,26 +129,21 @@ impl Lab {
     pub fn play(&self, scenario: Scenario, timing: Timing) -> anyhow::Result<Played> {
         let timestamps = if scenario == Scenario::Sequence { "0" } else { "1" };
         for client in [Client::One, Client::Two] {
-            hosts::set_client_sysctl(&self.network, client, "tcp_timestamps", timestamps)?;
+            hosts::set_sysctl(&self.network, client.name(), "tcp_timestamps", timestamps)?;
         }
         let port = self.find_port(scenario, timing)?;
         let behaviour = &self.balancer.behaviour;
         behaviour.drop_challenge_acks.store(scenario == Scenario::Paws, Ordering::Relaxed);
         let (before, held) = self.first_connection(scenario, timing, port)?;
         sleep(timing.reuse_after);
-        let counters = hosts::server_counters(&self.network)?;
-        let time_waits = hosts::server_time_waits(&self.network)?;
+        let counters = hosts::counters(&self.network, SERVER_HOST)?;
+        let time_waits = hosts::sockets(&self.network, SERVER_HOST, State::TimeWait)?;
         let begin = self.balancer.seen().len();
-        let connected = hosts::connect(&self.network, Client::Two, port, timing.patience)?;
+        let connected = connect(&self.network, Client::Two, port, timing.patience)?;
         sleep(Duration::from_millis(100));
         drop(held);
         let after = self.balancer.seen().split_off(begin);
-        let moved = hosts::server_counters(&self.network)?
-            .into_iter()
-            .map(|(name, now)| (now - counters.get(&name).copied().unwrap_or(0), name))
-            .filter(|(by, _)| *by != 0)
-            .map(|(by, name)| (name, by))
-            .collect();
+        let moved = hosts::moved(&counters, &hosts::counters(&self.network, SERVER_HOST)?);
         let played = Played {
             port,
             connected: connected.result.is_ok(),
@@ -154,10 +164,10 @@ impl Lab {
         port: u16,
     ) -> anyhow::Result<(Vec<Seen>, Vec<std::net::TcpStream>)> {
         let begin = self.balancer.seen().len();
-        let first = hosts::connect(&self.network, Client::One, port, Duration::from_secs(5))?;
+        let first = connect(&self.network, Client::One, port, Duration::from_secs(5))?;
         let mut client = first.result.context("the first client's connect")?;
         let mut server = accept(&self.listener, port)?;
-        hosts::talk(&mut client, &mut server)?;
+        talk(&mut client, &mut server)?;
         sleep(timing.idle);
         let held = match scenario {
             Scenario::InUse => vec![client, server],
@@ -197,7 +207,7 @@ impl Lab {
 
     fn probe(&self, client: Client, port: u16) -> anyhow::Result<Numbers> {
         let begin = self.balancer.seen().len();
-        let refused = hosts::connect(&self.network, client, port, Duration::from_secs(2))?;
+        let refused = connect(&self.network, client, port, Duration::from_secs(2))?;
         ensure!(refused.result.is_err(), "the probe was connected");
         let seen = self.balancer.seen().split_off(begin);
         let syn = seen
@@ -279,7 +289,7 @@ fn measure(before: &[Seen], after: &[Seen], port: u16) -> anyhow::Result<Played>
         syns: syns.len(),
         challenge_acks: answers.iter().filter(is_challenge).count(),
         syn_ack_ahead: syn_ack.map(|record| record.seq.wrapping_sub(old_next)),
-        counters: Vec::new(),
+        counters: Counters::new(),
         time_waits: 0,
     })
 }
@@ -287,7 +297,7 @@ fn measure(before: &[Seen], after: &[Seen], port: u16) -> anyhow::Result<Played>
 /// Requires that the kernels did what makes the scenario the scenario.
 fn check(scenario: Scenario, played: &Played) -> anyhow::Result<()> {
     let Played { isn_delta, ts_delta, syn_ack_ahead, challenge_acks, connected, .. } = played;
-    let moved = |name: &str| played.counters.iter().any(|(counter, _)| counter == name);
+    let moved = |name: &str| played.counters.contains_key(name);
     let as_meant = match scenario {
         Scenario::Harmless => *ts_delta > Some(0) && *syn_ack_ahead == Some(65_537) && *connected,
         Scenario::Paws => {

@@ -1,0 +1,27 @@
+//! The subcommands: what `xdpwatch` does besides watching. Each one's options stand with its module.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+#[cfg(feature = "xdp")]
+use crate::doctor;
+
+/// What is done instead of watching.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    #[cfg(feature = "xdp")]
+    /// Say whether this host and an interface are fit for capturing, and what to change
+    Doctor(doctor::Options),
+}
+
+impl Command {
+    /// Does it; each chooses its exit status itself.
+    #[must_use]
+    pub fn run(&self) -> ExitCode {
+        match *self {
+            #[cfg(feature = "xdp")]
+            Self::Doctor(ref options) => doctor::run(options),
+        }
+    }
+}

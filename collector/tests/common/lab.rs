@@ -1,0 +1,91 @@
+//! The sensor as a child process on the lab's mirror port.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use xdpwatch_tools::judge::sys::is_root;
+use xdpwatch_tools::lab::network::{MIRROR, Network, SENSOR};
+
+/// An event, and when its line came out of the sensor.
+pub struct Event {
+    pub json: Value,
+    pub at_ns: u64,
+}
+
+/// A sensor running on the lab's mirror port.
+pub struct Sensor {
+    child: Child,
+    events: Receiver<Event>,
+}
+
+impl Sensor {
+    /// Starts it with these flags besides, and waits until its program is attached.
+    pub fn start(network: &Network, flags: &[&str]) -> Self {
+        let mut child = network
+            .command(SENSOR, env!("CARGO_BIN_EXE_xdpwatch"))
+            .args(["--iface", MIRROR, "--json", "--sensor", "lab"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the sensor starts");
+        let stdout = child.stdout.take().expect("standard output is a pipe");
+        let (sender, events) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let json = serde_json::from_str(&line).expect("a line is JSON");
+                if sender.send(Event { json, at_ns: now_ns() }).is_err() {
+                    return;
+                }
+            }
+        });
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_attached(&network.namespace(SENSOR)) {
+            let ended = child.try_wait().expect("the sensor's state");
+            assert!(ended.is_none(), "the sensor did not start: {ended:?}");
+            assert!(Instant::now() < deadline, "the sensor did not attach");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { child, events }
+    }
+
+    /// Ends it; the alerts among what it said. It must have lost nothing.
+    pub fn stop(mut self) -> Vec<Event> {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(sent.success(), "the sensor had ended before");
+        let status = self.child.wait().expect("the sensor ends");
+        assert!(status.success(), "{status}");
+        let events: Vec<Event> = self.events.iter().collect();
+        let stats = events.last().expect("statistics at the end");
+        let lost =
+            ["rx_ring_full", "rx_dropped", "handoff_lost", "aggregator_lost", "reporter_lost"];
+        for place in lost {
+            assert_eq!(stats.json["stats"]["capture"][place], 0, "lost: {}", stats.json);
+        }
+        events.into_iter().filter(|event| event.json["event_type"] == "alert").collect()
+    }
+}
+
+/// Whether the lab can be had; says so when not.
+pub fn can_run(test: &str) -> bool {
+    if !is_root() {
+        println!("SKIPPED: {test}: needs root (network namespaces, XDP)");
+    }
+    is_root()
+}
+
+fn is_attached(namespace: &str) -> bool {
+    let link = Command::new("ip")
+        .args(["-n", namespace, "link", "show", MIRROR])
+        .output()
+        .expect("ip runs");
+    String::from_utf8_lossy(&link.stdout).contains("xdp")
+}
+
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970");
+    u64::try_from(since.as_nanos()).expect("a clock before 2554")
+}
