@@ -74,11 +74,5 @@ fn observe(watch: &mut Watch, records: &[Record], out: &mut Vec<Output>) {
 
 /// A detector for `max_tuples`, with the choices and seeds of all benches.
 pub fn detector(max_tuples: usize) -> Watch {
-    Watch::new(Config {
-        max_tuples,
-        horizon_ns: 300_000_000_000,
-        vlan_key: false,
-        all_reuse: false,
-        seeds: [11, 12, 13, 14],
-    })
+    Watch::new(Config { max_tuples, seeds: [11, 12, 13, 14], ..Config::default() })
 }

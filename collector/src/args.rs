@@ -7,10 +7,14 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::{ArgAction, ArgGroup, Parser};
 
+use xdpwatch_core::host::Model;
+use xdpwatch_core::prefix::Prefix;
+
 #[cfg(feature = "api")]
 use crate::api::args::ApiArgs;
 use crate::command::Command;
 use crate::evidence::args::EvidenceArgs;
+use crate::prefix_args::{host_model, port_range};
 
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
 /// (TIME-WAIT, FIN-WAIT-2 and others), live on a mirror port or in capture files.
@@ -86,6 +90,15 @@ pub struct Args {
     /// Make the VLAN ids part of the tuple (only where both directions carry the same)
     #[arg(long, help_heading = "Detection")]
     pub vlan_key: bool,
+    /// Whose TCP the hosts of a prefix have: what they do with a SYN on a tuple that they hold
+    /// [default: linux]; repeat it, the first prefix that fits counts
+    #[arg(long, value_name = "PREFIX=MODEL", value_parser = host_model, help_heading = "Detection")]
+    pub host_model: Vec<(Prefix, Model)>,
+    /// The ports that sources of a prefix take for connections [default: as seen]; repeat it, the
+    /// first prefix that fits counts
+    #[arg(long, value_name = "PREFIX=FIRST-LAST", value_parser = port_range)]
+    #[arg(help_heading = "Detection")]
+    pub port_range: Vec<(Prefix, (u16, u16))>,
     /// Workers for reading files (live capture has one for each receive queue)
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Detection")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -94,6 +107,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Detection")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub batch: u8,
+
+    /// Options about webhooks.
+    #[cfg(feature = "webhook")]
+    #[command(flatten)]
+    pub webhooks: crate::webhook::options::Options,
 
     /// Options about evidence files.
     #[command(flatten)]

@@ -6,6 +6,8 @@ use clap::Subcommand;
 
 #[cfg(feature = "xdp")]
 use crate::doctor;
+#[cfg(feature = "webhook")]
+use crate::webhook;
 
 /// What is done instead of watching.
 #[derive(Clone, Debug, Subcommand)]
@@ -13,6 +15,10 @@ pub enum Command {
     #[cfg(feature = "xdp")]
     /// Say whether this host and an interface are fit for capturing, and what to change
     Doctor(doctor::Options),
+    #[cfg(feature = "webhook")]
+    /// Try webhooks
+    #[command(subcommand)]
+    Webhook(webhook::probe::Action),
 }
 
 impl Command {
@@ -22,6 +28,8 @@ impl Command {
         match *self {
             #[cfg(feature = "xdp")]
             Self::Doctor(ref options) => doctor::run(options),
+            #[cfg(feature = "webhook")]
+            Self::Webhook(ref action) => webhook::probe::run(action),
         }
     }
 }

@@ -1,10 +1,15 @@
 //! Asks the kernel for huge pages behind the big tables: tuples come in no order, so with small
 //! pages nearly every lookup would begin with a walk through the page tables.
-#![expect(unsafe_code, reason = "one advice to the kernel, which says why it is sound")]
+#![cfg_attr(
+    target_os = "linux",
+    expect(unsafe_code, reason = "one advice to the kernel, which says why it is sound")
+)]
 
+#[cfg(target_os = "linux")]
 use rustix::mm::{Advice, madvise};
 use xdpwatch_core::watch::Watch;
 
+#[cfg(target_os = "linux")]
 /// Bytes of a huge page on the machines that have them.
 const HUGE: usize = 2 << 20;
 
@@ -16,6 +21,11 @@ pub fn advise(watch: &Watch) {
     }
 }
 
+/// Elsewhere nothing is asked for: small pages cost speed and nothing else.
+#[cfg(not(target_os = "linux"))]
+fn advise_for<T>(_memory: &[T]) {}
+
+#[cfg(target_os = "linux")]
 /// Asks for huge pages wherever `memory` covers whole ones. Memory that was used before stays as it
 /// is; a kernel that grants none costs speed and nothing else, so there is no error.
 fn advise_for<T>(memory: &[T]) {

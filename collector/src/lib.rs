@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod command;
+pub mod prefix_args;
 pub mod run;
 
 pub mod capture;
@@ -15,6 +16,8 @@ pub mod worker;
 pub mod evidence;
 pub mod merge;
 pub mod pcapng;
+
+pub mod alerts;
 pub mod sink;
 
 #[cfg(feature = "xdp")]
@@ -28,11 +31,14 @@ pub mod xdp;
 
 pub mod health;
 pub mod report;
-pub mod state;
 pub mod stats;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 #[cfg(feature = "api")]
 pub mod api;
+#[cfg(feature = "api")]
+pub mod state;
 
 pub mod replay;
 

@@ -78,7 +78,7 @@ mod tests {
     fn output(at_ns: u64, port: u16) -> Output {
         let end = Endpoint { addr: [0; 16], port };
         let tuple = Tuple { a: end, b: end, realm: 0 };
-        Output { at_ns, tuple, kind: Kind::HeldLonger { host: end, held_us: 0 } }
+        Output { at_ns, tuple, kind: Kind::HeldLonger { host: end, longer_us: 0 } }
     }
 
     fn drained(merge: &mut Merge) -> Vec<(u64, u16)> {

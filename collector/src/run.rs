@@ -5,14 +5,13 @@ use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 use xdpwatch_core::detect::Limits;
+use xdpwatch_core::host::Hosts;
 
 use crate::args::Args;
-use crate::evidence::redact::Redacted;
 use crate::replay;
 use crate::report::{self, Context, Origin, Reporter};
 #[cfg(feature = "api")]
-use crate::state::Shower;
-use crate::state::State;
+use crate::state::{Shower, State};
 use crate::stats::FindingStats;
 use crate::stop::Requests;
 use crate::worker::{Detection, FILE_SEEDS};
@@ -102,36 +101,62 @@ fn execute(args: &Args) -> anyhow::Result<Outcome> {
     let requests = Requests::listen()?;
     let sensor = args.sensor.clone().unwrap_or_else(host_name);
     let mut reporter = report::reporter(args.json, io::stdout().lock());
-    let state = State::default();
-    #[cfg_attr(not(feature = "api"), expect(unused_mut, reason = "nobody can ask"))]
-    let mut is_asked = false;
     #[cfg(feature = "api")]
-    if let Some(plan) = args.api.plan(is_live(args))? {
+    if let Some(plan) = args.api.plan(args.read.is_empty())? {
+        let state = State::default();
         crate::api::serve(plan, state.clone(), args.evidence.evidence_dir.clone())?;
-        reporter = Box::new(Shower::new(reporter, state.clone()));
-        is_asked = true;
+        reporter = Box::new(Shower::new(reporter, state));
     }
-    if let Some(redactor) = args.evidence.redactor()? {
-        reporter = Box::new(Redacted::new(reporter, redactor));
+    #[cfg(feature = "webhook")]
+    if !args.webhooks.webhook.is_empty() {
+        return capture_with_webhooks(args, &sensor, reporter, &requests);
     }
+    capture(args, &sensor, reporter.as_mut(), &requests)
+}
+
+/// Live or from files.
+fn capture(
+    args: &Args,
+    sensor: &str,
+    reporter: &mut dyn Reporter,
+    requests: &Requests,
+) -> anyhow::Result<Outcome> {
     #[cfg(feature = "xdp")]
     if !args.iface.is_empty() {
         let detection = detection(args, crate::worker::random_seeds());
-        let findings =
-            crate::live::run(args, &detection, &sensor, reporter.as_mut(), &requests, &state)?;
+        let findings = crate::live::run(args, &detection, sensor, reporter, requests)?;
         let mut outcome = Outcome::default();
         outcome.add(&findings);
         return Ok(outcome);
     }
-    read_files(args, &sensor, reporter.as_mut(), &requests, is_asked.then_some(state))
+    read_files(args, sensor, reporter, requests)
 }
 
-#[cfg(feature = "api")]
-fn is_live(args: &Args) -> bool {
-    #[cfg(feature = "xdp")]
-    return !args.iface.is_empty();
-    #[cfg(not(feature = "xdp"))]
-    return args.read.is_empty();
+/// At the end of live capture deliveries are waited for no longer than this: the next start goes on.
+#[cfg(feature = "webhook")]
+const LIVE_WAIT: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// The same with hooks. A file's alerts that were not delivered are a failure; live, they wait for
+/// the next start.
+#[cfg(feature = "webhook")]
+fn capture_with_webhooks(
+    args: &Args,
+    sensor: &str,
+    inner: Box<dyn Reporter + '_>,
+    requests: &Requests,
+) -> anyhow::Result<Outcome> {
+    use crate::webhook::{Haste, Webhooks, WithWebhooks};
+    let options = &args.webhooks;
+    let is_live = args.read.is_empty();
+    let haste = if is_live { Haste::Lose } else { Haste::Wait };
+    let webhooks = Webhooks::start(&options.configs()?, &options.spool(is_live), haste)?;
+    let mut reporter = WithWebhooks { inner, webhooks };
+    let outcome = capture(args, sensor, &mut reporter, requests);
+    let wait = if is_live { options.webhook_wait.min(LIVE_WAIT) } else { options.webhook_wait };
+    let complaints = reporter.webhooks.close(wait);
+    complaints.iter().for_each(|what| complain(what));
+    let outcome = outcome?;
+    Ok(Outcome { failed: outcome.failed || (!is_live && !complaints.is_empty()), ..outcome })
 }
 
 fn host_name() -> String {
@@ -146,10 +171,16 @@ pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
         horizon_ns: u64::try_from(args.horizon.as_nanos()).unwrap_or(u64::MAX),
         vlan_key: args.vlan_key,
         all_reuse: args.all_reuse,
-        limits: Limits::default(),
+        hosts: Hosts { configured: args.host_model.clone() },
+        limits: limits(args),
         seeds,
         batch: usize::from(args.batch),
     }
+}
+
+/// The rules' thresholds as the arguments give them.
+fn limits(args: &Args) -> Limits {
+    Limits { port_ranges: args.port_range.clone(), ..Limits::default() }
 }
 
 fn read_files(
@@ -157,12 +188,11 @@ fn read_files(
     sensor: &str,
     reporter: &mut dyn Reporter,
     requests: &Requests,
-    state: Option<State>,
 ) -> anyhow::Result<Outcome> {
     let detection = detection(args, FILE_SEEDS);
     let options = replay::Options {
         evidence: args.evidence.set_up(&detection)?,
-        state,
+        redactor: args.evidence.redactor()?,
         detection,
         workers: usize::from(args.workers),
         count: args.count,

@@ -1,4 +1,4 @@
-//! The end of every path: merged outputs go through the one aggregator to the reporter.
+//! The end of a file's path: merged outputs go through the one aggregator to the reporter.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use xdpwatch_core::aggregate::Aggregate;
 use xdpwatch_core::finding::Finding;
+use xdpwatch_core::group;
 use xdpwatch_core::watch::Output;
 
+use crate::alerts::{Alerts, Audience};
 use crate::evidence::Clerk;
 use crate::evidence::history::History;
+use crate::evidence::redact::Redactor;
 use crate::report::{Context, Occasion, Reporter};
-use crate::state::State;
 use crate::stats::{FindingStats, Stats};
 use crate::worker::Detection;
 
@@ -20,13 +22,13 @@ pub struct Sink<'a> {
     aggregate: Aggregate,
     reporter: &'a mut dyn Reporter,
     context: &'a Context,
-    findings: FindingStats,
+    alerts: Alerts,
     failure: Option<io::Error>,
     evidence: Option<(Clerk, Arc<Mutex<History>>)>,
-    shown: Option<(State, Option<Instant>)>,
+    shown: Option<Instant>,
 }
 
-/// How often the numbers are shown to those who ask.
+/// How often the numbers are shown to those who may ask.
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<'a> Sink<'a> {
@@ -35,34 +37,26 @@ impl<'a> Sink<'a> {
         detection: &Detection,
         context: &'a Context,
         reporter: &'a mut dyn Reporter,
+        redactor: Option<Redactor>,
     ) -> Self {
         Self {
             aggregate: Aggregate::new(&detection.limits, detection.seeds),
             reporter,
             context,
-            findings: FindingStats::default(),
+            alerts: Alerts::new(group::Config::default(), detection.seeds, redactor),
             failure: None,
             evidence: None,
             shown: None,
         }
     }
 
-    /// Shows the numbers to those who ask, while it goes on.
-    pub fn show_in(&mut self, state: State) {
-        self.shown = Some((state, None));
-    }
-
-    /// Shows the numbers, if it is time to.
+    /// Shows the numbers to those who may ask, if it is time to.
     pub fn show(&mut self, stats: impl FnOnce() -> Stats) {
-        let Some((state, at)) = &mut self.shown else { return };
-        if at.is_some_and(|at| at.elapsed() < SHOW_INTERVAL) {
-            return;
+        if self.shown.is_none_or(|at| at.elapsed() >= SHOW_INTERVAL) {
+            self.shown = Some(Instant::now());
+            let stats = self.complete(stats());
+            self.reporter.show(self.context, &stats, None);
         }
-        *at = Some(Instant::now());
-        let state = state.clone();
-        let stats = self.complete(stats());
-        state.show(self.context, &stats, Occasion::Asked);
-        state.set_trouble(None);
     }
 
     /// Writes evidence from `history` with each finding.
@@ -78,17 +72,22 @@ impl<'a> Sink<'a> {
     /// End of input at `end_ns`.
     pub fn finish(&mut self, end_ns: u64) {
         self.tell(|aggregate, emit| aggregate.finish(end_ns, emit));
+        let Self { reporter, context, alerts, failure, .. } = self;
+        let mut audience = Audience { reporter: *reporter, context, utc_offset_ns: 0 };
+        if failure.is_none() {
+            *failure = alerts.finish(end_ns, &mut audience).err();
+        }
     }
 
     fn tell(&mut self, work: impl FnOnce(&mut Aggregate, &mut dyn FnMut(Finding))) {
-        let Self { aggregate, reporter, context, findings, failure, evidence, shown: _ } = self;
+        let Self { aggregate, reporter, context, alerts, failure, evidence, shown: _ } = self;
+        let mut audience = Audience { reporter: *reporter, context, utc_offset_ns: 0 };
         work(aggregate, &mut |mut finding| {
-            findings.count(&finding);
             if let Some((clerk, history)) = evidence {
                 clerk.attend(&mut finding, history);
             }
             if failure.is_none() {
-                *failure = reporter.finding(context, &finding, 0).err();
+                *failure = alerts.finding(&finding, &mut audience).err();
             }
         });
     }
@@ -101,16 +100,17 @@ impl<'a> Sink<'a> {
         }
     }
 
-    fn complete(&self, stats: Stats) -> Stats {
-        let evidence = self.evidence.as_ref().map(|(clerk, _)| clerk.archive().counts());
-        let (findings, aggregate) = (self.findings, self.aggregate.counts());
-        Stats { findings, aggregate, evidence, ..stats }
+    fn complete(&self, mut stats: Stats) -> Stats {
+        self.alerts.add_to(&mut stats);
+        stats.aggregate = self.aggregate.counts();
+        stats.evidence = self.evidence.as_ref().map(|(clerk, _)| clerk.archive().counts());
+        stats
     }
 
     /// Findings reported so far.
     #[must_use]
     pub fn findings(&self) -> FindingStats {
-        self.findings
+        self.alerts.findings()
     }
 
     /// Whether reporting has failed: going on is pointless.

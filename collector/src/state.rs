@@ -1,5 +1,5 @@
-//! What others may look at while xdpwatch runs: alerts, services that were hurt, statistics, and
-//! whether all is well. The reporting thread fills it in; every part is bounded.
+//! What others may look at while xdpwatch runs: groups of alerts, services that were hurt, statistics,
+//! and whether all is well. The reporting thread fills it in; every part is bounded.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -7,16 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
-use xdpwatch_core::finding::{self, Fact, Finding};
+use xdpwatch_core::finding::{self, About, Fact, Finding};
+use xdpwatch_core::group::Change;
 
 use crate::report::text::endpoint;
-use crate::report::{Context, Occasion, Reporter, json};
+use crate::report::{Context, Occasion, Reporter, group, json, time::rfc3339};
 use crate::stats::Stats;
 
-/// Alerts that stand, as far as they are shown.
+/// Groups that stand, as far as they are shown.
 const OPEN_MAX: usize = 1000;
 
-/// Resolved alerts that are still shown.
+/// Resolved groups that are still shown.
 const RECENT_MAX: usize = 1000;
 
 /// Services that are told apart.
@@ -47,16 +48,18 @@ pub struct Shown {
     pub stats: Stats,
     /// The same as the event.
     pub event: Map<String, Value>,
+    trouble: Option<String>,
+    looked: Instant,
 }
 
 /// All of it.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Alerts that stand: by id, the latest event. Oldest first in `order`.
+    /// Groups that stand: by id, the latest event. Oldest first in `order`.
     open: HashMap<u64, Map<String, Value>>,
     order: VecDeque<u64>,
     recent: VecDeque<Map<String, Value>>,
-    /// Alerts that found no place among those that stand.
+    /// Groups that found no place among those that stand.
     pub open_overflow: u64,
     /// By rule and cause, findings that fired.
     pub fired: BTreeMap<(&'static str, &'static str), u64>,
@@ -66,8 +69,6 @@ pub struct Seen {
     pub services_overflow: u64,
     /// By vantage point, in the order in which they came.
     pub vantages: Vec<Shown>,
-    trouble: Option<String>,
-    looked: Option<Instant>,
 }
 
 /// Shared between the reporting thread and whoever asks.
@@ -81,17 +82,11 @@ impl State {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that all is well, or what is not.
-    pub fn set_trouble(&self, trouble: Option<String>) {
-        let mut seen = self.seen();
-        seen.trouble = trouble;
-        seen.looked = Some(Instant::now());
-    }
-
-    /// Shows the numbers of a vantage point.
-    pub fn show(&self, context: &Context, stats: &Stats, occasion: Occasion) {
-        let event = json::statistics(context, stats, occasion);
-        let shown = Shown { source: context.name().to_owned(), stats: stats.clone(), event };
+    /// Shows the numbers of a vantage point, and what keeps it from being ready.
+    pub fn show(&self, context: &Context, stats: &Stats, trouble: Option<String>) {
+        let event = json::statistics(context, stats, Occasion::Asked);
+        let (source, stats) = (context.name().to_owned(), stats.clone());
+        let shown = Shown { source, stats, event, trouble, looked: Instant::now() };
         let mut seen = self.seen();
         match seen.vantages.iter_mut().find(|known| known.source == shown.source) {
             Some(known) => *known = shown,
@@ -104,21 +99,23 @@ impl Seen {
     /// What keeps it from being ready.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let Some(looked) = self.looked else { return Some("not started yet".to_owned()) };
-        if looked.elapsed() > SILENCE_MAX {
+        let Some(latest) = self.vantages.iter().map(|shown| shown.looked).max() else {
+            return Some("not started yet".to_owned());
+        };
+        if latest.elapsed() > SILENCE_MAX {
             return Some("the reporting thread has not been heard of for seconds".to_owned());
         }
-        self.trouble.clone()
+        self.vantages.iter().find_map(|shown| shown.trouble.clone())
     }
 
-    /// Alerts that stand, and those resolved last, oldest first.
+    /// Groups that stand, and those resolved last, oldest first.
     #[must_use]
     pub fn alerts(&self) -> Value {
         let open: Vec<_> = self.order.iter().filter_map(|id| self.open.get(id)).collect();
         json!({ "open": open, "recent": self.recent, "overflow": self.open_overflow })
     }
 
-    /// Alerts that stand.
+    /// Groups that stand.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.len()
@@ -148,11 +145,11 @@ impl Seen {
         json!({ "services": services, "overflow": self.services_overflow, "census": census })
     }
 
-    fn take(&mut self, finding: &Finding, event: Map<String, Value>) {
-        self.serve(finding, &event);
-        if finding.state == finding::State::Resolved {
-            if self.open.remove(&finding.id).is_some() {
-                self.order.retain(|id| *id != finding.id);
+    fn take(&mut self, change: &Change<'_>, event: Map<String, Value>) {
+        let id = change.group.id;
+        if change.state == finding::State::Resolved {
+            if self.open.remove(&id).is_some() {
+                self.order.retain(|known| *known != id);
             }
             if self.recent.len() == RECENT_MAX {
                 self.recent.pop_front();
@@ -160,21 +157,26 @@ impl Seen {
             self.recent.push_back(event);
             return;
         }
-        *self.fired.entry((finding.rule.name, finding.cause)).or_default() += 1;
-        let is_new = !self.open.contains_key(&finding.id);
+        let is_new = !self.open.contains_key(&id);
         if is_new && self.open.len() == OPEN_MAX {
             self.open_overflow += 1;
             return;
         }
         if is_new {
-            self.order.push_back(finding.id);
+            self.order.push_back(id);
         }
-        self.open.insert(finding.id, event);
+        self.open.insert(id, event);
     }
 
-    fn serve(&mut self, finding: &Finding, event: &Map<String, Value>) {
-        let name = endpoint(&finding.dst);
+    fn count(&mut self, finding: &Finding, utc_offset_ns: i64) {
         let fires = finding.state == finding::State::Firing;
+        if fires {
+            *self.fired.entry((finding.rule.name, finding.cause)).or_default() += 1;
+        }
+        if matches!(finding.about, About::Source | About::Feed) {
+            return;
+        }
+        let name = endpoint(&finding.dst);
         if self.services.len() >= SERVICES_MAX && !self.services.contains_key(&name) {
             self.services_overflow += u64::from(fires);
             return;
@@ -187,7 +189,7 @@ impl Seen {
         if let Some(Fact::Number(stall_ms)) = finding.fact("stall_ms") {
             service.worst_stall_ms = service.worst_stall_ms.max(stall_ms);
         }
-        service.last = event["timestamp"].clone();
+        service.last = json!(rfc3339(finding.at_ns.saturating_add_signed(utc_offset_ns)));
     }
 }
 
@@ -210,11 +212,22 @@ impl Reporter for Shower<'_> {
         &mut self,
         context: &Context,
         finding: &Finding,
+        group_id: u64,
         utc_offset_ns: i64,
     ) -> io::Result<()> {
-        let event = json::alert(context, finding, utc_offset_ns);
-        self.state.seen().take(finding, event);
-        self.inner.finding(context, finding, utc_offset_ns)
+        self.state.seen().count(finding, utc_offset_ns);
+        self.inner.finding(context, finding, group_id, utc_offset_ns)
+    }
+
+    fn group(
+        &mut self,
+        context: &Context,
+        change: &Change<'_>,
+        utc_offset_ns: i64,
+    ) -> io::Result<()> {
+        let event = group::event(context, change, utc_offset_ns);
+        self.state.seen().take(change, event);
+        self.inner.group(context, change, utc_offset_ns)
     }
 
     fn statistics(
@@ -223,25 +236,34 @@ impl Reporter for Shower<'_> {
         stats: &Stats,
         occasion: Occasion,
     ) -> io::Result<()> {
-        self.state.show(context, stats, occasion);
         self.inner.statistics(context, stats, occasion)
+    }
+
+    fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {
+        self.state.show(context, stats, trouble.clone());
+        self.inner.show(context, stats, trouble);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Origin;
 
     #[test]
     fn it_is_ready_only_while_it_is_told_so() {
         let state = State::default();
-        assert!(state.seen().trouble().is_some(), "nobody has said so yet");
-        state.set_trouble(None);
-        assert_eq!(state.seen().trouble(), None);
-        state.set_trouble(Some("queue 3 is silent".to_owned()));
-        assert_eq!(state.seen().trouble().as_deref(), Some("queue 3 is silent"));
-        state.set_trouble(None);
-        state.seen().looked = Instant::now().checked_sub(2 * SILENCE_MAX);
-        assert!(state.seen().trouble().is_some());
+        let origin = Origin::Interface("mirror0".to_owned());
+        let context = Context { sensor: "s".to_owned(), origin };
+        let trouble = || state.seen().trouble();
+        let show = |trouble| state.show(&context, &Stats::default(), trouble);
+        assert!(trouble().is_some(), "nobody has said so yet");
+        show(None);
+        assert_eq!(trouble(), None);
+        show(Some("queue 3 is silent".to_owned()));
+        assert_eq!(trouble().as_deref(), Some("queue 3 is silent"));
+        show(None);
+        state.seen().vantages[0].looked = Instant::now().checked_sub(2 * SILENCE_MAX).unwrap();
+        assert!(trouble().is_some());
     }
 }

@@ -6,6 +6,7 @@ use xdpwatch_core::aggregate;
 use xdpwatch_core::counters::Counters;
 use xdpwatch_core::finding::{Finding, State};
 use xdpwatch_core::flows::Occupancy;
+use xdpwatch_core::group;
 
 use crate::health::{Latency, LossWindow};
 
@@ -74,6 +75,25 @@ pub struct Live {
     pub reporter_lost: u64,
     /// Headers lost because the file writer's queue (`-w`) was full.
     pub writer_lost: u64,
+}
+
+/// What became of alerts for webhooks, all hooks together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WebhookStats {
+    /// Taken by the other end.
+    pub delivered: u64,
+    /// Tries that failed and are repeated.
+    pub retried: u64,
+    /// Refused for good.
+    pub dead: u64,
+    /// Given up because a spool was full.
+    pub evicted: u64,
+    /// Lost because they could not be written to a spool.
+    pub unspooled: u64,
+    /// Waiting now.
+    pub waiting: u64,
+    /// Lost because the queue to the spool's thread was full.
+    pub lost: u64,
 }
 
 /// Findings by what they are.
@@ -160,6 +180,10 @@ pub struct Stats {
     pub aggregate: aggregate::Counts,
     /// Findings reported.
     pub findings: FindingStats,
+    /// Their groups.
+    pub groups: group::Counts,
+    /// Present if there are webhooks.
+    pub webhooks: Option<WebhookStats>,
     /// Present if evidence is kept: of all vantage points of this run together.
     pub evidence: Option<evidence::Counts>,
 }
@@ -191,10 +215,24 @@ impl Stats {
         f("findings", "severity_2", severity_2);
         f("findings", "severity_3", severity_3);
         f("findings", "resolved", resolved);
+        self.groups.each(|name, value| f("groups", name, value));
+        if let Some(webhooks) = &self.webhooks {
+            each_of_webhooks(webhooks, &mut |name, value| f("webhook", name, value));
+        }
         if let Some(counts) = &self.evidence {
             counts.each(|name, value| f("evidence", name, value));
         }
     }
+}
+
+fn each_of_webhooks(webhooks: &WebhookStats, f: &mut impl FnMut(&'static str, u64)) {
+    f("delivered", webhooks.delivered);
+    f("retried", webhooks.retried);
+    f("dead", webhooks.dead);
+    f("evicted", webhooks.evicted);
+    f("unspooled", webhooks.unspooled);
+    f("waiting", webhooks.waiting);
+    f("webhook_lost", webhooks.lost);
 }
 
 fn each_of_file(file: &FileStats, f: &mut impl FnMut(&'static str, u64)) {

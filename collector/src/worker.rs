@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use xdpwatch_core::detect::Limits;
+use xdpwatch_core::host::Hosts;
 use xdpwatch_core::watch::{Config, Output, Watch};
 use xdpwatch_prog::record::Record;
 
@@ -20,6 +21,8 @@ pub struct Detection {
     pub vlan_key: bool,
     /// Whether accepted reuse is reported.
     pub all_reuse: bool,
+    /// Whose TCP hosts have, as far as configured.
+    pub hosts: Hosts,
     /// Thresholds of the rules.
     pub limits: Limits,
     /// Seeds of hash tables.
@@ -57,6 +60,7 @@ impl Worker {
             horizon_ns: detection.horizon_ns,
             vlan_key: detection.vlan_key,
             all_reuse: detection.all_reuse,
+            hosts: detection.hosts.clone(),
             seeds: detection.seeds,
         });
         Self { watch, batch: detection.batch, outputs: Vec::new() }

@@ -7,16 +7,13 @@ use xdpwatch_prog::wire::{Link, parse_record};
 use xdpwatch_tools::judge::grid::{Hold, questions};
 use xdpwatch_tools::judge::{Answer, Cell, run, sys};
 
-const SECOND_NS: u64 = 1_000_000_000;
-
 /// What the detector says of the cell's packets.
 fn findings(cell: &Cell) -> Vec<Finding> {
     let mut watch = Watch::new(Config {
         max_tuples: 64,
-        horizon_ns: 300 * SECOND_NS,
-        vlan_key: false,
         all_reuse: true,
         seeds: [1, 2, 3, 4],
+        ..Config::default()
     });
     let mut out = Vec::new();
     let mut last_ns = 0;

@@ -7,19 +7,17 @@
 use alloc::vec::Vec;
 
 use ahash::RandomState;
-use hashbrown::HashMap;
 
 use crate::census::{Census, Snapshot};
 use crate::collisions::Collisions;
-use crate::detect::{Detectors, Limits, Seen, World};
+use crate::detect::{Detectors, FeedFacts, Limits, Seen, World};
 use crate::finding::{Fact, Finding, State};
-use crate::host::linux::TIME_WAIT_US;
+use crate::host::Model;
+use crate::hosts::{HostEvidence, Known};
 use crate::legs::{Leg, Legs};
 use crate::services::Services;
+use crate::sight::Sight;
 use crate::watch::{Kind, Output};
-
-/// Hosts whose hold time is remembered at most.
-const HOSTS: usize = 1 << 14;
 
 /// Findings that one output or moment brings, without growing.
 const SAID: usize = 1 << 10;
@@ -27,7 +25,12 @@ const SAID: usize = 1 << 10;
 /// What rules may know: a macro, because they are changed while this is borrowed.
 macro_rules! world {
     ($self:ident) => {
-        World { legs: &$self.legs, collisions: &$self.collisions, services: &$self.services }
+        World {
+            legs: &$self.legs,
+            collisions: &$self.collisions,
+            services: &$self.services,
+            sight: &$self.sight,
+        }
     };
 }
 
@@ -36,11 +39,11 @@ macro_rules! world {
 pub struct Aggregate {
     legs: Legs,
     collisions: Collisions,
+    sight: Sight,
     services: Services,
     census: Census,
     detectors: Detectors,
-    /// Per address, the longest hold seen past the model's time, microseconds.
-    held_us: HashMap<[u8; 16], u64, RandomState>,
+    hosts: HostEvidence,
     counts: Counts,
     /// What the rules say of the output at hand.
     said: Vec<Finding>,
@@ -51,7 +54,9 @@ pub struct Aggregate {
 /// What the aggregator counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Hosts whose hold time could not be remembered because all places were taken.
+    /// Answers that contradicted the model of their host, by model.
+    pub contradicted: [u64; Model::COUNT],
+    /// Hosts of which something could not be remembered because all places were taken.
     pub hosts_full: u64,
     /// Collisions that were another one, seen on the balancer's other leg.
     pub folded: u64,
@@ -70,6 +75,9 @@ impl Counts {
         f("standing_full", self.standing_full);
         f("hosts_full", self.hosts_full);
         f("rules_full", self.rules_full);
+        for (model, count) in Model::ALL.iter().zip(self.contradicted) {
+            f(model.contradicted_word(), count);
+        }
         f("census_full", self.census_full);
     }
 }
@@ -82,10 +90,11 @@ impl Aggregate {
         Self {
             legs: Legs::new(seeds),
             collisions: Collisions::new(state.clone()),
+            sight: Sight::new(state.clone()),
             services: Services::new(state.clone()),
             census: Census::new(state.clone()),
             detectors: Detectors::new(limits, seeds),
-            held_us: HashMap::with_capacity_and_hasher(2 * HOSTS, state),
+            hosts: HostEvidence::new(state),
             counts: Counts::default(),
             said: Vec::with_capacity(SAID),
             loss_ppm: 0,
@@ -99,6 +108,7 @@ impl Aggregate {
         match output.kind {
             Kind::Step(step) => {
                 self.legs.see(&step, &output.tuple, at_us);
+                self.sight.see(&step, &output.tuple);
                 self.services.see(&step, &output.tuple, at_us);
                 self.census.see(&step, &output.tuple, at_us);
                 let seen = Seen { at_us, tuple: &output.tuple, step: &step };
@@ -106,13 +116,22 @@ impl Aggregate {
                 self.detectors.step(&seen, &world, &mut self.said);
                 self.speak(emit);
             }
-            Kind::HeldLonger { host, held_us } => self.learn_hold(host.addr, held_us),
+            Kind::HeldLonger { host, longer_us } => self.learn(host.addr, |known| {
+                known.longer_us = known.longer_us.max(longer_us);
+            }),
+            Kind::ProvenLinux(host) => self.learn(host.addr, |known| known.is_linux = true),
+            Kind::Contradicted(host, model) => {
+                self.counts.contradicted[model as usize] += 1;
+                self.learn(host.addr, |known| {
+                    known.contradictions = known.contradictions.saturating_add(1);
+                });
+            }
             Kind::Finding(mut finding) => {
                 if self.is_folded(&finding) {
                     return;
                 }
                 self.legs.annotate(&mut finding);
-                self.annotate_deadline(&mut finding);
+                self.hosts.annotate(&mut finding);
                 self.report(*finding, emit);
             }
         }
@@ -132,10 +151,11 @@ impl Aggregate {
         self.speak(emit);
     }
 
-    /// Says which share of the frames that rules need was lost lately, in millionths: what is
-    /// emitted from here on is less sure by that.
-    pub fn set_loss(&mut self, ppm: u32) {
-        self.loss_ppm = ppm;
+    /// Takes what the capture knows of the feed: what is emitted from here on is less sure by what was
+    /// lost lately. Live only: a file does not say what it lacks.
+    pub fn feed(&mut self, facts: FeedFacts) {
+        self.loss_ppm = facts.loss_ppm;
+        self.detectors.feed(facts);
     }
 
     /// Counted so far.
@@ -186,35 +206,7 @@ impl Aggregate {
         folded
     }
 
-    fn learn_hold(&mut self, host: [u8; 16], held_us: u64) {
-        if let Some(known) = self.held_us.get_mut(&host) {
-            *known = held_us.max(*known);
-        } else if self.held_us.len() < HOSTS {
-            self.held_us.insert(host, held_us);
-        } else {
-            self.counts.hosts_full += 1;
-        }
-    }
-
-    /// A host that was seen to hold longer than its model says does so on its other tuples too.
-    fn annotate_deadline(&self, finding: &mut Finding) {
-        let (Some(Fact::Address(host)), Some(Fact::Word("time_wait"))) =
-            (finding.fact("holder.ip"), finding.fact("holder.state"))
-        else {
-            return;
-        };
-        let (Some(Fact::Time(deadline_ns)), Some(Fact::Number(deadline_ms))) =
-            (finding.fact("holder.deadline"), finding.fact("holder.deadline_ms"))
-        else {
-            return;
-        };
-        let Some(longer_us) = self.held_us.get(&host).and_then(|us| us.checked_sub(TIME_WAIT_US))
-        else {
-            return;
-        };
-        let longer_ms = i64::try_from(longer_us / 1000).unwrap_or(i64::MAX);
-        finding.set("holder.deadline", Fact::Time(deadline_ns + longer_us * 1000));
-        finding.set("holder.deadline_ms", Fact::Number(deadline_ms.saturating_add(longer_ms)));
-        finding.set("holder.deadline_from", Fact::Word("evidence"));
+    fn learn(&mut self, host: [u8; 16], learn: impl FnOnce(&mut Known)) {
+        self.counts.hosts_full += u64::from(!self.hosts.learn(host, learn));
     }
 }

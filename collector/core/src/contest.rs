@@ -7,8 +7,8 @@ use xdpwatch_prog::record::{Record, flags, marks as record_marks};
 
 use crate::flow::{Flow, SECOND_US, State};
 use crate::holding::{Sender, held, sender};
-use crate::host::linux::{self, RECYCLED_ISN_AHEAD, TIME_WAIT_US};
-use crate::host::{Attempt, Held, Holder, Verdict, sequence_accepts};
+use crate::host::linux::RECYCLED_ISN_AHEAD;
+use crate::host::{Attempt, Held, Holder, Model, Verdict, sequence_accepts};
 use crate::seq::ahead;
 use crate::timed::Due;
 use crate::tuple::{Side, Tuple};
@@ -90,6 +90,10 @@ pub struct Contest {
     pub held: Held,
     /// The numbers of the new SYN.
     pub attempt: Attempt,
+    /// Whose TCP the holder's is, by configuration; Linux if it says nothing.
+    pub model: Model,
+    /// Whether the configuration says so.
+    pub model_configured: bool,
     /// What the holder's TCP does with it.
     pub verdict: Verdict,
     /// Whether the numbers are the answer's, the tracked ones being unknown or wrong.
@@ -149,14 +153,22 @@ impl Due for Contest {
 impl Contest {
     /// A SYN meets a flow that its destination holds as `holder`.
     #[must_use]
-    pub fn open(tuple: Tuple, flow: &Flow, holder: Holder, syn: &Record, now_us: u64) -> Self {
+    pub fn open(
+        tuple: Tuple,
+        flow: &Flow,
+        holder: Holder,
+        model: Option<Model>,
+        syn: &Record,
+        now_us: u64,
+    ) -> Self {
         let initiator = Tuple::side_of_source(syn, &tuple);
         let held = held(flow, holder, initiator, now_us);
         let attempt = Attempt { isn: syn.seq, ts_val: syn.timestamp() };
-        let deadline_us = flow.armed_us() + TIME_WAIT_US;
         let timed = matches!(holder, Holder::TimeWait | Holder::FinWait2);
         let mut contest = Self::new(tuple, initiator, syn, held, attempt, now_us);
-        contest.verdict = linux::verdict(&held, &attempt);
+        contest.set_model(model);
+        let deadline_us = flow.armed_us() + contest.model.time_wait_us();
+        contest.verdict = contest.model.verdict(&held, &attempt);
         contest.previous = Some(*flow);
         contest.sender = sender(flow, initiator, syn, now_us);
         contest.deadline_us = deadline_us;
@@ -171,7 +183,13 @@ impl Contest {
     /// An ACK to the only SYN seen shows a holder whose connection predates the feed. `flow` is what
     /// that SYN opened.
     #[must_use]
-    pub fn open_unknown(tuple: Tuple, flow: &Flow, initiator: Side, answer: &Record) -> Self {
+    pub fn open_unknown(
+        tuple: Tuple,
+        flow: &Flow,
+        initiator: Side,
+        model: Option<Model>,
+        answer: &Record,
+    ) -> Self {
         let syn = &rebuild_syn(flow, initiator, answer);
         let (first_us, last_syn_us) = (flow.first_us, flow.last_us);
         let held = Held {
@@ -185,6 +203,7 @@ impl Contest {
         };
         let attempt = Attempt { isn: syn.seq, ts_val: syn.timestamp() };
         let mut contest = Self::new(tuple, initiator, syn, held, attempt, first_us);
+        contest.set_model(model);
         contest.last_syn_us = last_syn_us;
         contest.last_us = last_syn_us;
         contest.syn_count = if last_syn_us > first_us { 2 } else { 1 };
@@ -207,6 +226,8 @@ impl Contest {
             syn: *syn,
             held,
             attempt,
+            model: Model::Linux,
+            model_configured: false,
             verdict: Verdict::Unknown,
             from_answer: false,
             previous: None,
@@ -233,6 +254,11 @@ impl Contest {
             last_reset_us: 0,
             last_ts_val: syn.timestamp(),
         }
+    }
+
+    fn set_model(&mut self, configured: Option<Model>) {
+        self.model = configured.unwrap_or(Model::Linux);
+        self.model_configured = configured.is_some();
     }
 
     fn patience_us(&self) -> u64 {
@@ -262,7 +288,7 @@ impl Contest {
     /// When the holder's timer was last set, by the model.
     #[must_use]
     pub fn armed_us(&self) -> u64 {
-        self.deadline_us.saturating_sub(TIME_WAIT_US)
+        self.deadline_us.saturating_sub(self.model.time_wait_us())
     }
 
     /// Whether this SYN belongs to the contest: the same ISN.
@@ -293,14 +319,15 @@ impl Contest {
     /// A SYN that PAWS rejects sets TIME-WAIT's timer anew, answered or not; one that only the
     /// sequence rule rejects does not (`tcp_timewait_state_process`).
     pub fn rearm(&mut self, record: &Record, flow: &mut Flow, now_us: u64) {
-        if flow.state == State::Reset || self.held.state != Holder::TimeWait {
+        let timed = self.held.state == Holder::TimeWait && self.model.is_linux();
+        if flow.state == State::Reset || !timed {
             return;
         }
         let attempt = Attempt { isn: record.seq, ts_val: record.timestamp() };
         let held = Held { limited: false, ..self.held };
-        if !self.expired && linux::verdict(&held, &attempt) == Verdict::RefusePaws {
+        if !self.expired && self.model.verdict(&held, &attempt) == Verdict::RefusePaws {
             flow.rearm(now_us);
-            self.deadline_us = now_us + TIME_WAIT_US;
+            self.deadline_us = now_us + self.model.time_wait_us();
         }
     }
 
@@ -385,7 +412,7 @@ impl Contest {
         self.held.expected = answer.ack;
         self.held.ts_recent = ts_recent;
         self.held.ts_stale = false;
-        self.verdict = linux::verdict(&self.held, &self.attempt);
+        self.verdict = self.model.verdict(&self.held, &self.attempt);
     }
 
     fn note_answer(&mut self, answer: Answer, now_us: u64) {

@@ -4,7 +4,7 @@
 //! panics nor allocates on a packet. In reading order: [`watch`] is the door; [`flow`] and
 //! `advance` are one connection, [`flows`] and [`table`] where connections lie; [`contest`] is a new
 //! SYN against a holder and [`host`] what holders do; [`detect`] makes [`finding`]s of it;
-//! [`aggregate`] knows what spans tuples.
+//! [`aggregate`] knows what spans tuples; [`group`] makes few alerts of many findings.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -34,9 +34,15 @@ pub mod subject;
 
 pub mod aggregate;
 pub mod census;
+pub mod clocks;
 pub mod collisions;
+pub mod group;
 pub mod histogram;
+pub mod hosts;
 pub mod legs;
+pub mod ports;
+pub mod prefix;
 pub mod services;
 pub mod shares;
+pub mod sight;
 pub mod wheel;

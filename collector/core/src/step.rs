@@ -56,6 +56,9 @@ pub struct Step {
     pub vlans: ArrayVec<u16, 2>,
     /// Silence on the connection before this segment, microseconds.
     pub silent_us: u64,
+    /// Of a SYN that is the first to follow a connection on its tuple: the last TSval that connection
+    /// showed of the SYN's sender.
+    pub last_clock: Option<u32>,
     /// The state before; `None` where it was first seen.
     pub before: Option<State>,
     /// The ends that held the tuple's previous connection in TIME-WAIT, at [`What::Opened`].
@@ -86,10 +89,18 @@ impl Step {
             vni: record.vni,
             vlans: vlans(record).iter().copied().collect(),
             silent_us: seen.now_us.saturating_sub(last_us),
+            last_clock: None,
             before,
             freed: [None; 2],
             flow: *flow,
         }
+    }
+
+    /// The step of a SYN that follows `previous`.
+    #[must_use]
+    pub fn after(self, previous: Option<&Flow>) -> Self {
+        let last_clock = previous.and_then(|flow| flow.timestamp(self.sender));
+        Self { last_clock: last_clock.filter(|_| self.is_pure_syn()), ..self }
     }
 
     /// The connection is forgotten at `now_us`. `None` for those that go without a word.
@@ -106,6 +117,7 @@ impl Step {
             vni: 0,
             vlans: ArrayVec::new(),
             silent_us: now_us.saturating_sub(flow.last_us),
+            last_clock: None,
             before: Some(flow.state),
             freed: [None; 2],
             flow: *flow,

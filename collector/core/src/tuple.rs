@@ -189,20 +189,20 @@ pub fn owner(record: &Record, seed: u64, workers: usize) -> usize {
 
 /// FNV-1a with a final mix: short inputs, stable across platforms and versions. 63 bits, because
 /// stores with signed 64-bit integers take the ids too.
-struct Fnv(u64);
+pub(crate) struct Fnv(u64);
 
 impl Fnv {
-    fn new(salt: u64) -> Self {
+    pub(crate) fn new(salt: u64) -> Self {
         Self(0xcbf2_9ce4_8422_2325 ^ salt)
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
 
-    fn finish(self) -> u64 {
+    pub(crate) fn finish(self) -> u64 {
         let mixed = (self.0 ^ (self.0 >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
         (mixed ^ (mixed >> 33)) >> 1
     }

@@ -17,6 +17,7 @@ use crate::finding::{Endpoint, Finding};
 use crate::flow::{Flow, SECOND_US, State, marks};
 use crate::flows::{Flows, Found, Occupancy, Place};
 use crate::holding::holder;
+use crate::host::{Hosts, Model};
 use crate::relation::{Relation, Seen, answers_for_unknown, begins_unseen, relation};
 use crate::step::{Step, What};
 use crate::timed::Timed;
@@ -44,8 +45,23 @@ pub struct Config {
     pub vlan_key: bool,
     /// Whether accepted reuse becomes a finding too.
     pub all_reuse: bool,
+    /// Whose TCP hosts have, as far as configured.
+    pub hosts: Hosts,
     /// Seeds of the table's hash; random live, since strangers choose the tuples.
     pub seeds: [u64; 4],
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_tuples: 1 << 12,
+            horizon_ns: 300 * SECOND_US * 1000,
+            vlan_key: false,
+            all_reuse: false,
+            hosts: Hosts::default(),
+            seeds: [0; 4],
+        }
+    }
 }
 
 /// What a worker hands on, in order of time.
@@ -68,9 +84,13 @@ pub enum Kind {
     HeldLonger {
         /// Who.
         host: Endpoint,
-        /// For how long at least since its timer was set, microseconds.
-        held_us: u64,
+        /// How much longer at least, microseconds.
+        longer_us: u64,
     },
+    /// A holder's answer proves that its kernel is Linux: it recycled TIME-WAIT as only Linux does.
+    ProvenLinux(Endpoint),
+    /// A holder answered otherwise than its model's verdict foretold.
+    Contradicted(Endpoint, Model),
     /// A rule's finding.
     Finding(Box<Finding>),
 }
@@ -263,7 +283,8 @@ impl Watch {
     /// A SYN for a new connection on a tuple that has a flow: against its holder, if one holds it.
     fn new_syn(&mut self, seen: &Seen, place: Place, flow: Flow, out: &mut Vec<Output>) {
         if let Some(holder) = holder(&flow, seen.sender) {
-            let contest = Contest::open(seen.tuple, &flow, holder, seen.record, seen.now_us);
+            let model = self.config.hosts.configured(&seen.record.dst_addr);
+            let contest = Contest::open(seen.tuple, &flow, holder, model, seen.record, seen.now_us);
             return self.contest(seen, place, flow, contest, out);
         }
         let held_by_sender = flow.state == State::TimeWait && flow.closer() == seen.sender;
@@ -297,7 +318,8 @@ impl Watch {
         self.counters.contests += 1;
         flow.mark(marks::CONTESTED, true);
         self.flows.store(place, before, &flow);
-        push_step(out, seen, Step::of(seen, What::SynOnHeld, Some(before), last_us, &flow));
+        let step = Step::of(seen, What::SynOnHeld, Some(before), last_us, &flow);
+        push_step(out, seen, step.after(Some(&flow)));
     }
 
     /// A bare ACK with an unrelated number to a fresh SYN: the holder's connection predates the feed.
@@ -309,7 +331,8 @@ impl Watch {
         }
         let before = flow.state;
         let initiator = seen.sender.peer();
-        let mut contest = Contest::open_unknown(seen.tuple, &flow, initiator, seen.record);
+        let model = self.config.hosts.configured(&seen.record.src_addr);
+        let mut contest = Contest::open_unknown(seen.tuple, &flow, initiator, model, seen.record);
         let event = contest.hear_holder(seen.record, seen.now_us);
         flow.ends[initiator.index()].next = contest.held.expected;
         if let Some(event) = event {
@@ -389,7 +412,7 @@ fn push_opened(out: &mut Vec<Output>, seen: &Seen, flow: &Flow, previous: Option
     let last_us = previous.map_or(seen.now_us, |old| old.last_us);
     let mut step = Step::of(seen, What::Opened { previous_us }, None, last_us, flow);
     step.freed = previous.map_or([None; 2], Flow::time_waits);
-    push_step(out, seen, step);
+    push_step(out, seen, step.after(previous));
 }
 
 /// A segment of a known connection, if it made a step: a state left, or a FIN repeated.
@@ -424,10 +447,17 @@ impl Speaker<'_> {
         let tuple = contest.tuple;
         let mut push = |kind| self.out.push(Output { at_ns: at_us * 1000, tuple, kind });
         let answered = matches!(event, Event::Refused | Event::Connected);
+        let host = tuple.end(contest.initiator.peer());
         if answered && tuple_reuse::held_past_deadline(contest) {
-            let host = tuple.end(contest.initiator.peer());
-            let held_us = at_us.saturating_sub(contest.armed_us());
-            push(Kind::HeldLonger { host, held_us });
+            let longer_us = at_us.saturating_sub(contest.deadline_us);
+            push(Kind::HeldLonger { host, longer_us });
+        }
+        if contest.recycled() {
+            push(Kind::ProvenLinux(host));
+        }
+        let settled = matches!(event, Event::Connected | Event::Failed);
+        if settled && tuple_reuse::contradicted(contest) {
+            push(Kind::Contradicted(host, contest.model));
         }
         if let Some(finding) = tuple_reuse::observe(contest, event, at_us, self.all_reuse) {
             push(Kind::Finding(Box::new(finding)));

@@ -21,6 +21,7 @@ fn asked_for(max_tuples: usize) -> (usize, Watch) {
         max_tuples,
         horizon_ns: 300_000_000_000,
         vlan_key: false,
+        hosts: xdpwatch_core::host::Hosts::default(),
         all_reuse: false,
         seeds: [1, 2, 3, 4],
     });

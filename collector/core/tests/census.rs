@@ -30,6 +30,7 @@ fn census(script: &str, seconds: u64) -> (String, String) {
         max_tuples: 4096,
         horizon_ns: 300_000_000_000,
         vlan_key: false,
+        hosts: xdpwatch_core::host::Hosts::default(),
         all_reuse: false,
         seeds: SEEDS,
     });

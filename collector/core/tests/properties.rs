@@ -10,8 +10,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 const BEGIN_NS: u64 = 1_700_000_000 * SECOND_NS;
 
 fn watch(max_tuples: usize, all_reuse: bool) -> Watch {
-    let horizon_ns = 300 * SECOND_NS;
-    Watch::new(Config { max_tuples, horizon_ns, vlan_key: false, all_reuse, seeds: [5, 6, 7, 8] })
+    Watch::new(Config { max_tuples, all_reuse, seeds: [5, 6, 7, 8], ..Config::default() })
 }
 
 fn findings(out: Vec<Output>) -> Vec<Finding> {

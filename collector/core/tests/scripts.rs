@@ -1,13 +1,15 @@
 //! Runs every packet script in `scripts/`: all findings expected, in order, none besides.
 //!
 //! Each segment becomes a frame and goes through the real parser, so that a script tests wire and
-//! state at once.
+//! state at once. A script that says `// only: RULE` is about that rule's findings alone.
 
 use std::path::Path;
 
 use xdpwatch_core::aggregate::Aggregate;
 use xdpwatch_core::detect::Limits;
 use xdpwatch_core::finding::{Fact, Finding, State};
+use xdpwatch_core::host::{Hosts, Model};
+use xdpwatch_core::prefix::Prefix;
 use xdpwatch_core::watch::{Config, Output, Watch};
 use xdpwatch_prog::record::Record;
 use xdpwatch_prog::wire::{Link, parse_record};
@@ -22,8 +24,22 @@ fn config(text: &str) -> Config {
         horizon_ns: 300_000_000_000,
         vlan_key: text.contains("// option: vlan-key"),
         all_reuse: text.contains("// option: all-reuse"),
+        hosts: hosts(text),
         seeds: SEEDS,
     }
+}
+
+/// The models that a script gives to hosts: `// host-model: ADDRESS=MODEL`.
+fn hosts(text: &str) -> Hosts {
+    let choice = |line: &str| {
+        let (address, model) = line.strip_prefix("// host-model: ")?.split_once('=')?;
+        let octets = match address.parse().expect("an address") {
+            std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            std::net::IpAddr::V6(v6) => v6.octets(),
+        };
+        Some((Prefix::new(octets, 128), Model::named(model).expect("a model")))
+    };
+    Hosts { configured: text.lines().filter_map(choice).collect() }
 }
 
 /// A segment as it comes off the wire.
@@ -81,6 +97,7 @@ fn mismatch(finding: &Finding, expect: &Expect) -> Option<String> {
 fn run(path: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
     let lines = script::parse(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+    let only = text.lines().find_map(|line| line.strip_prefix("// only: "));
     let mut watch = Watch::new(config(&text));
     let mut aggregate = Aggregate::new(&Limits::default(), SEEDS);
     let mut out: Vec<Output> = Vec::new();
@@ -121,6 +138,7 @@ fn run(path: &Path) -> Result<(), String> {
         } else {
             aggregate.pass_time(at_ns, &mut |finding| findings.push(finding));
         }
+        findings.retain(|finding| only.is_none_or(|rule| finding.rule.name == rule));
     }
     if !matches!(lines.last().map(|line| &line.kind), Some(Kind::End(_) | Kind::Expect(_))) {
         watch.finish(at_ns, &mut out);
@@ -129,6 +147,7 @@ fn run(path: &Path) -> Result<(), String> {
         }
         aggregate.finish(at_ns, &mut |finding| findings.push(finding));
     }
+    findings.retain(|finding| only.is_none_or(|rule| finding.rule.name == rule));
     match findings.first() {
         Some(unexpected) => Err(format!("{}: at the end: {unexpected:#?}", path.display())),
         None => Ok(()),

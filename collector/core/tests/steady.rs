@@ -12,6 +12,7 @@ fn watch(max_tuples: usize) -> Watch {
         max_tuples,
         horizon_ns: 300 * SECOND_NS,
         vlan_key: false,
+        hosts: xdpwatch_core::host::Hosts::default(),
         all_reuse: false,
         seeds: [5, 6, 7, 8],
     })

@@ -20,7 +20,8 @@ const REASONS: [(&str, &str); 2] = [("skipped", "reason"), ("program", "outcome"
 const GAUGE_GROUPS: [&str; 3] = ["table", "loss", "latency"];
 
 /// What goes down too, of other groups.
-const GAUGES: [(&str, &str); 2] = [("evidence", "files"), ("evidence", "bytes")];
+const GAUGES: [(&str, &str); 3] =
+    [("evidence", "files"), ("evidence", "bytes"), ("webhook", "waiting")];
 
 /// The text that Prometheus reads.
 ///
@@ -113,9 +114,9 @@ fn alerts(seen: &Seen, families: &mut BTreeMap<String, Family>) {
     add("build_info", "What runs", true, vec![(version, 1)]);
     let ready = u64::from(seen.trouble().is_none());
     add("ready", "1 while attached and every queue delivers", true, vec![(vec![], ready)]);
-    add("alerts_open", "Alerts that stand", true, vec![(vec![], seen.open() as u64)]);
+    add("alerts_open", "Groups of alerts that stand", true, vec![(vec![], seen.open() as u64)]);
     let overflow = vec![(vec![], seen.open_overflow)];
-    add("alerts_overflow", "Alerts that were too many to be shown", false, overflow);
+    add("alerts_overflow", "Groups that were too many to be shown", false, overflow);
     let by_cause = seen.fired.iter().map(|((rule, cause), count)| {
         (vec![("rule", (*rule).to_owned()), ("cause", (*cause).to_owned())], *count)
     });
@@ -133,7 +134,7 @@ fn alerts(seen: &Seen, families: &mut BTreeMap<String, Family>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Context, Occasion, Origin};
+    use crate::report::{Context, Origin};
     use crate::stats::Stats;
 
     #[test]
@@ -147,7 +148,7 @@ mod tests {
             ..Stats::default()
         };
         stats.detector.counters.records = 7;
-        state.show(&context, &stats, Occasion::Interval);
+        state.show(&context, &stats, None);
         let text = text(&state).unwrap();
         assert!(text.contains("xdpwatch_detector_records_total{source=\"mirror0\"} 7\n"), "{text}");
         assert!(text.contains("xdpwatch_skipped_total{source=\"mirror0\",reason=\"short\"} 3\n"));

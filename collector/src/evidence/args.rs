@@ -94,6 +94,7 @@ impl EvidenceArgs {
             choices: Choices {
                 vlan_key: detection.vlan_key,
                 all_reuse: detection.all_reuse,
+                hosts: detection.hosts.clone(),
                 packets_max: self.evidence_packets.into(),
             },
             redactor: self.redactor()?,
@@ -107,7 +108,7 @@ impl Setup {
     #[must_use]
     pub fn clerk(&self, origin: &str) -> Clerk {
         let redactor = self.redactor.clone();
-        Clerk::new(Arc::clone(&self.archive), self.choices, redactor, origin.to_owned())
+        Clerk::new(Arc::clone(&self.archive), self.choices.clone(), redactor, origin.to_owned())
     }
 
     /// Where the files go.

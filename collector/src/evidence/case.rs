@@ -2,6 +2,7 @@
 //! they do is tried out: a detector that sees nothing else must come to the same finding.
 
 use xdpwatch_core::finding::{Endpoint, Evidence, Fact, Finding, Grounds};
+use xdpwatch_core::host::Hosts;
 use xdpwatch_core::tuple::Tuple;
 use xdpwatch_core::watch::{Config, Kind, Watch};
 use xdpwatch_prog::record::Record;
@@ -30,12 +31,14 @@ const DECISIVE: [&str; 9] = [
 ];
 
 /// How the detector that made the finding was set up, and how much is kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Choices {
     /// Whether the VLAN ids are part of the tuple.
     pub vlan_key: bool,
     /// Whether accepted reuse is reported.
     pub all_reuse: bool,
+    /// Whose TCP hosts have, as far as configured.
+    pub hosts: Hosts,
     /// Packets of one case at most.
     pub packets_max: usize,
 }
@@ -167,6 +170,7 @@ fn gives(finding: &Finding, exhibits: &[Exhibit], choices: &Choices) -> bool {
         horizon_ns: u64::MAX,
         vlan_key: choices.vlan_key,
         all_reuse: choices.all_reuse,
+        hosts: choices.hosts.clone(),
         seeds: [1, 2, 3, 4],
     });
     let records: Vec<Record> = exhibits.iter().filter(|e| e.is_own).map(|e| e.record).collect();

@@ -185,11 +185,7 @@ impl Clerk {
         let case = case::make(finding, seen, &self.choices)?;
         let (case, told) = match &self.redactor {
             None => (case, None),
-            Some(redactor) => {
-                let mut told = finding.clone();
-                told.rename(|addr| redactor.address(addr));
-                (renamed(case, redactor), Some(told))
-            }
+            Some(redactor) => (renamed(case, redactor), Some(redactor.finding(finding))),
         };
         finding.evidence = Some(case.evidence);
         if case.evidence == Evidence::Rebuilt {

@@ -1,5 +1,6 @@
 //! Other names for addresses: one address always gets the same other one, and no two share one, for
-//! as long as the key stays. Ports, times and numbers are left as they are.
+//! as long as the key stays. Addresses of one network stay in one, so that groups by network remain
+//! what they are (Crypto-PAn's way). Ports, times and numbers are left as they are.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,19 +13,13 @@ use sha2::Sha256;
 use xdpwatch_core::finding::Finding;
 use xdpwatch_prog::record::Record;
 
-use crate::report::{Context, Occasion, Reporter};
-use crate::stats::Stats;
-
 /// The first octets of an IPv4 address mapped into IPv6.
 const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-
-/// Rounds of the permutation.
-const ROUNDS: u8 = 8;
 
 /// Bytes of a key that is made here; others must have as many at least.
 const KEY_BYTES: usize = 32;
 
-/// A keyed permutation of addresses.
+/// A keyed permutation of addresses that keeps prefixes common which were.
 #[derive(Clone)]
 pub struct Redactor {
     mac: Hmac<Sha256>,
@@ -69,14 +64,25 @@ impl Redactor {
     /// The other name of an address; IPv4 stays IPv4.
     #[must_use]
     pub fn address(&self, addr: [u8; 16]) -> [u8; 16] {
-        if addr[..12] == V4_MAPPED {
-            let mut other = addr;
-            self.permute(&mut other[12..]);
-            return other;
-        }
-        let mut other = addr;
-        self.permute(&mut other);
-        other
+        let bits = if addr[..12] == V4_MAPPED { 96..128 } else { 0..128 };
+        let number = u128::from_be_bytes(addr);
+        let flips = bits.fold(0, |flips, bit| {
+            // Whether a bit is flipped is told by all before it.
+            let before = number.checked_shr(128 - bit).unwrap_or(0);
+            let mut mac = self.mac.clone();
+            mac.update(&[bit as u8]);
+            mac.update(&before.to_be_bytes());
+            flips | u128::from(mac.finalize().into_bytes()[0] & 1) << (127 - bit)
+        });
+        (number ^ flips).to_be_bytes()
+    }
+
+    /// The finding between renamed ends.
+    #[must_use]
+    pub fn finding(&self, finding: &Finding) -> Finding {
+        let mut finding = finding.clone();
+        finding.rename(|addr| self.address(addr));
+        finding
     }
 
     /// The record between the renamed ends.
@@ -88,22 +94,6 @@ impl Redactor {
             ..*record
         }
     }
-
-    /// A Feistel network over both halves: a permutation whatever the round function is.
-    fn permute(&self, bytes: &mut [u8]) {
-        let half = bytes.len() / 2;
-        let (mut left, mut right) = (bytes[..half].to_vec(), bytes[half..].to_vec());
-        for round in 0..ROUNDS {
-            let mut mac = self.mac.clone();
-            mac.update(&[round, bytes.len() as u8]);
-            mac.update(&right);
-            let mask = mac.finalize().into_bytes();
-            left.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
-            std::mem::swap(&mut left, &mut right);
-        }
-        bytes[..half].copy_from_slice(&left);
-        bytes[half..].copy_from_slice(&right);
-    }
 }
 
 fn make_key(path: &Path) -> io::Result<Vec<u8>> {
@@ -114,42 +104,6 @@ fn make_key(path: &Path) -> io::Result<Vec<u8>> {
     }
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(&key)?;
     Ok(key)
-}
-
-/// A reporter that names no real address.
-pub struct Redacted<'a> {
-    inner: Box<dyn Reporter + 'a>,
-    redactor: Redactor,
-}
-
-impl<'a> Redacted<'a> {
-    /// Around another reporter.
-    #[must_use]
-    pub fn new(inner: Box<dyn Reporter + 'a>, redactor: Redactor) -> Self {
-        Self { inner, redactor }
-    }
-}
-
-impl Reporter for Redacted<'_> {
-    fn finding(
-        &mut self,
-        context: &Context,
-        finding: &Finding,
-        utc_offset_ns: i64,
-    ) -> io::Result<()> {
-        let mut finding = finding.clone();
-        finding.rename(|addr| self.redactor.address(addr));
-        self.inner.finding(context, &finding, utc_offset_ns)
-    }
-
-    fn statistics(
-        &mut self,
-        context: &Context,
-        stats: &Stats,
-        occasion: Occasion,
-    ) -> io::Result<()> {
-        self.inner.statistics(context, stats, occasion)
-    }
 }
 
 #[cfg(test)]
@@ -173,6 +127,16 @@ mod tests {
         six[0] = 0x20;
         assert_ne!(one.address(six), six);
         assert_ne!(one.address(six)[..12], V4_MAPPED);
+    }
+
+    #[test]
+    fn addresses_of_one_network_stay_in_one() {
+        let redactor = Redactor::with_key(&[1; 32]);
+        let name = |number| u128::from_be_bytes(redactor.address(v4(number)));
+        for (one, other) in [(0x0a00_0001, 0x0a00_0002), (0x0a00_0001, 0x0a00_8001), (7, 1 << 31)] {
+            let common = u32::leading_zeros(one ^ other);
+            assert_eq!((name(one) ^ name(other)).leading_zeros(), 96 + common);
+        }
     }
 
     #[test]

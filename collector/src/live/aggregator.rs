@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use xdpwatch_core::aggregate::{Aggregate, Counts};
+use xdpwatch_core::detect::FeedFacts;
 
 use super::Told;
 use super::bell::Bell;
@@ -72,7 +73,7 @@ pub fn run(
             merge.advance(lane, promise_ns);
             promised_ns = promised_ns.min(promise_ns);
         }
-        aggregate.set_loss(shown.loss_ppm.load(Ordering::Relaxed));
+        aggregate.feed(FeedFacts { loss_ppm: shown.loss_ppm.load(Ordering::Relaxed) });
         merge.drain(&mut |output| {
             reached_ns = reached_ns.max(output.at_ns);
             aggregate.handle(output, &mut pass_on);

@@ -19,14 +19,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
-use xdpwatch_core::finding::{self, Finding};
+use xdpwatch_core::finding::{Finding, State};
+use xdpwatch_core::group;
 
+use crate::alerts::{Alerts, Audience};
 use crate::args::Args;
 use crate::capture::clock::Clock;
 use crate::capture::sys;
 use crate::evidence::Archive;
 use crate::report::{Context, Occasion, Origin, Reporter};
-use crate::state::State;
 use crate::stats::{FindingStats, Stats};
 use crate::stop::Requests;
 use crate::worker::Detection;
@@ -62,7 +63,6 @@ pub fn run(
     sensor: &str,
     reporter: &mut dyn Reporter,
     requests: &Requests,
-    state: &State,
 ) -> anyhow::Result<FindingStats> {
     if args.write.is_some() && args.iface.len() > 1 {
         anyhow::bail!("-w writes the headers of one interface: run one xdpwatch for each -i");
@@ -79,7 +79,7 @@ pub fn run(
         None => (None, None),
     };
     let keeping = keeping.zip(documents);
-    let mut desk = Desk::new(reporter, sensor, args, state);
+    let mut desk = Desk::new(reporter, sensor, args, detection)?;
     desk.archive = keeping.as_ref().map(|(setup, _)| Arc::clone(setup.archive()));
     let mut vantages = Vec::new();
     // Every refusal comes before the first change, whichever interface it concerns.
@@ -137,7 +137,7 @@ fn place(plans: &mut [Plan], args: &Args) {
 struct Desk<'a> {
     reporter: &'a mut dyn Reporter,
     contexts: Vec<Context>,
-    counts: Vec<FindingStats>,
+    alerts: Vec<Alerts>,
     latencies: Vec<Latencies>,
     began: Instant,
     losses_read: Instant,
@@ -146,20 +146,27 @@ struct Desk<'a> {
     interval: Option<Duration>,
     interval_began: Instant,
     archive: Option<Arc<Archive>>,
-    state: &'a State,
     shown: Instant,
 }
 
 impl<'a> Desk<'a> {
-    fn new(reporter: &'a mut dyn Reporter, sensor: &str, args: &Args, state: &'a State) -> Self {
+    fn new(
+        reporter: &'a mut dyn Reporter,
+        sensor: &str,
+        args: &Args,
+        detection: &Detection,
+    ) -> anyhow::Result<Self> {
+        let redactor = args.evidence.redactor()?;
+        let config = group::Config::default;
+        let alerts = || Alerts::new(config(), detection.seeds, redactor.clone());
         let context = |name: &String| Context {
             sensor: sensor.to_owned(),
             origin: Origin::Interface(name.clone()),
         };
-        Self {
+        Ok(Self {
             reporter,
             contexts: args.iface.iter().map(context).collect(),
-            counts: vec![FindingStats::default(); args.iface.len()],
+            alerts: args.iface.iter().map(|_| alerts()).collect(),
             latencies: vec![Latencies::default(); args.iface.len()],
             began: Instant::now(),
             losses_read: Instant::now(),
@@ -168,9 +175,8 @@ impl<'a> Desk<'a> {
             interval: args.stats_interval,
             interval_began: Instant::now(),
             archive: None,
-            state,
             shown: Instant::now(),
-        }
+        })
     }
 
     /// Waits a moment for a finding and does what else is due.
@@ -188,6 +194,10 @@ impl<'a> Desk<'a> {
         if self.losses_read.elapsed() >= loss::SAMPLE_INTERVAL {
             self.losses_read = Instant::now();
             self.watch_losses(vantages, false)?;
+        }
+        for (index, vantage) in vantages.iter().enumerate() {
+            let now_ns = vantage.clock().now_ns();
+            self.tell(index, |alerts, audience| alerts.tick(now_ns, audience))?;
         }
         if self.drift_read.elapsed() >= DRIFT_INTERVAL {
             self.drift_read = Instant::now();
@@ -209,9 +219,8 @@ impl<'a> Desk<'a> {
     }
 
     fn report(&mut self, number: usize, finding: &Finding, clock: Clock) -> anyhow::Result<()> {
-        self.counts[number].count(finding);
-        self.reporter.finding(&self.contexts[number], finding, self.drift_ns)?;
-        if finding.state == finding::State::Firing {
+        self.tell(number, |alerts, audience| alerts.finding(finding, audience))?;
+        if finding.state == State::Firing {
             self.latencies[number].record(clock.now_ns().saturating_sub(finding.at_ns));
         }
         Ok(())
@@ -220,6 +229,19 @@ impl<'a> Desk<'a> {
     fn watch_losses(&self, vantages: &mut [Vantage], is_end: bool) -> anyhow::Result<()> {
         let now = self.began.elapsed();
         vantages.iter_mut().try_for_each(|vantage| vantage.watch_losses(now, is_end))
+    }
+
+    fn tell(
+        &mut self,
+        vantage: usize,
+        what: impl FnOnce(&mut Alerts, &mut Audience<'_>) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut audience = Audience {
+            reporter: &mut *self.reporter,
+            context: &self.contexts[vantage],
+            utc_offset_ns: self.drift_ns,
+        };
+        Ok(what(&mut self.alerts[vantage], &mut audience)?)
     }
 
     /// Reports what is still coming until every aggregator has ended.
@@ -237,6 +259,10 @@ impl<'a> Desk<'a> {
 
     fn close(&mut self, vantages: &mut [Vantage]) -> anyhow::Result<()> {
         self.watch_losses(vantages, true)?;
+        for (index, vantage) in vantages.iter().enumerate() {
+            let now_ns = vantage.clock().now_ns();
+            self.tell(index, |alerts, audience| alerts.finish(now_ns, audience))?;
+        }
         self.statistics(vantages, Occasion::End)
     }
 
@@ -244,15 +270,14 @@ impl<'a> Desk<'a> {
     fn show(&mut self, vantages: &[Vantage]) -> anyhow::Result<()> {
         for (index, vantage) in vantages.iter().enumerate() {
             let stats = self.stats(index, vantage, false)?;
-            self.state.show(&self.contexts[index], &stats, Occasion::Asked);
+            self.reporter.show(&self.contexts[index], &stats, vantage.trouble());
         }
-        self.state.set_trouble(vantages.iter().find_map(Vantage::trouble));
         Ok(())
     }
 
     fn stats(&self, index: usize, vantage: &Vantage, is_end: bool) -> anyhow::Result<Stats> {
         let mut stats = vantage.stats(is_end)?;
-        stats.findings = self.counts[index];
+        self.alerts[index].add_to(&mut stats);
         stats.latency = Some(self.latencies[index].summary());
         stats.evidence = self.archive.as_ref().map(|archive| archive.counts());
         stats.at_ns = stats.at_ns.saturating_add_signed(self.drift_ns);
@@ -269,7 +294,7 @@ impl<'a> Desk<'a> {
 
     fn findings(&self) -> FindingStats {
         let mut sum = FindingStats::default();
-        self.counts.iter().for_each(|counts| sum.add(counts));
+        self.alerts.iter().for_each(|alerts| sum.add(&alerts.findings()));
         sum
     }
 }

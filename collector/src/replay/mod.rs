@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex};
 use crate::capture::file::{CaptureFile, FileError};
 use crate::evidence::args::Setup;
 use crate::evidence::history::{History, Keep};
+use crate::evidence::redact::Redactor;
 use crate::report::{Context, Occasion, Reporter};
 use crate::sink::Sink;
-use crate::state::State;
 use crate::stats::{FindingStats, Stats};
 use crate::stop::Requests;
 use crate::worker::Detection;
@@ -34,8 +34,8 @@ pub struct Options {
     pub count: Option<u64>,
     /// Evidence files, if they are wanted.
     pub evidence: Option<Setup>,
-    /// Where numbers are shown while a file is read, if anybody may ask for them.
-    pub state: Option<State>,
+    /// What renames addresses, if that is wanted.
+    pub redactor: Option<Redactor>,
 }
 
 /// How a file's replay ended.
@@ -70,10 +70,7 @@ pub fn replay(
     let history =
         options.evidence.as_ref().map(|setup| Arc::new(Mutex::new(remember(setup, options))));
     let mut reader = Reader::new(file, options.count, history.clone());
-    let mut sink = Sink::new(&options.detection, context, reporter);
-    if let Some(state) = &options.state {
-        sink.show_in(state.clone());
-    }
+    let mut sink = Sink::new(&options.detection, context, reporter, options.redactor.clone());
     if let Some((setup, history)) = options.evidence.as_ref().zip(history) {
         sink.keep_evidence(setup.clerk(context.name()), history);
     }

@@ -5,6 +5,8 @@
 
 use xdpwatch_core::finding::{Fact, Finding};
 
+use super::source_advice;
+
 /// One thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advice {
@@ -85,6 +87,9 @@ const OTHER_TAP: Advice = Advice {
 /// What to do about this finding, most effective first.
 #[must_use]
 pub fn advice(finding: &Finding) -> Vec<Advice> {
+    if let Some(advice) = source_advice::advice(finding) {
+        return advice;
+    }
     let mut advice = match finding.cause {
         "paws" => vec![ONE_CLOCK, LARGER_POOL],
         "sequence" => vec![LARGER_POOL],

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 use xdpwatch_core::finding::{About, Evidence, Fact, Finding, State};
+use xdpwatch_core::group::Change;
 
 use super::advice::advice;
 use super::community_id::community_id;
@@ -40,9 +41,15 @@ impl<W: Write> Reporter for Json<W> {
         &mut self,
         context: &Context,
         finding: &Finding,
+        group_id: u64,
         utc_offset_ns: i64,
     ) -> io::Result<()> {
-        self.line(&alert(context, finding, utc_offset_ns))
+        self.line(&alert(context, finding, group_id, utc_offset_ns))
+    }
+
+    /// Lines are of findings; each names its group.
+    fn group(&mut self, _: &Context, _: &Change<'_>, _: i64) -> io::Result<()> {
+        Ok(())
     }
 
     fn statistics(
@@ -53,6 +60,8 @@ impl<W: Write> Reporter for Json<W> {
     ) -> io::Result<()> {
         self.line(&statistics(context, stats, occasion))
     }
+
+    fn show(&mut self, _: &Context, _: &Stats, _: Option<String>) {}
 }
 
 /// Statistics as an event.
@@ -85,14 +94,19 @@ fn envelope(context: &Context, event_type: &str, at_ns: u64) -> Map<String, Valu
 
 /// A finding as an alert event.
 #[must_use]
-pub fn alert(context: &Context, finding: &Finding, utc_offset_ns: i64) -> Map<String, Value> {
+pub fn alert(
+    context: &Context,
+    finding: &Finding,
+    group_id: u64,
+    utc_offset_ns: i64,
+) -> Map<String, Value> {
     let at_ns = finding.at_ns.saturating_add_signed(utc_offset_ns);
     let mut event = envelope(context, "alert", at_ns);
     let mut set = |key: &str, value: Value| event.insert(key.to_owned(), value);
     if finding.about == About::Connection {
         connection(finding, &mut set);
     }
-    set("alert", alert_object(finding));
+    set("alert", alert_object(finding, group_id));
     set(finding.rule.name, facts(finding, utc_offset_ns));
     event
 }
@@ -114,22 +128,34 @@ fn connection(finding: &Finding, set: &mut impl FnMut(&str, Value) -> Option<Val
     set("flow_id", json!(finding.flow_id));
 }
 
-fn alert_object(finding: &Finding) -> Value {
+/// An id as it is printed.
+#[must_use]
+pub fn hex(id: u64) -> String {
+    format!("{id:016x}")
+}
+
+/// The contract's word for a state.
+#[must_use]
+pub fn state_name(state: State) -> &'static str {
+    match state {
+        State::Firing => "firing",
+        State::Resolved => "resolved",
+    }
+}
+
+fn alert_object(finding: &Finding, group_id: u64) -> Value {
     let advice: Vec<Value> = advice(finding)
         .into_iter()
         .map(|a| json!({ "component": a.component, "setting": a.setting, "why": a.why }))
         .collect();
-    let state = match finding.state {
-        State::Firing => "firing",
-        State::Resolved => "resolved",
-    };
     let mut object = json!({
         "signature": finding.rule.name,
         "signature_id": finding.rule.id,
         "category": finding.cause,
         "severity": finding.severity,
-        "state": state,
-        "id": format!("{:016x}", finding.id),
+        "state": state_name(finding.state),
+        "id": hex(finding.id),
+        "group": { "id": hex(group_id) },
         "confidence": f64::from(finding.confidence.percent) / 100.0,
         "confidence_reasons": finding.confidence.reasons.as_slice(),
         "summary": text::summary(finding),

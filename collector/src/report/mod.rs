@@ -2,7 +2,10 @@
 
 mod advice;
 mod community_id;
+pub mod group;
 pub mod json;
+mod source_advice;
+mod source_text;
 mod summary;
 pub mod text;
 pub mod time;
@@ -10,6 +13,7 @@ pub mod time;
 use std::io::{self, Write};
 
 use xdpwatch_core::finding::Finding;
+use xdpwatch_core::group::Change;
 
 use crate::stats::Stats;
 
@@ -52,9 +56,10 @@ pub enum Occasion {
     End,
 }
 
-/// Takes what is to be told, in order.
+/// Takes what is to be told, in order: every finding, and what becomes of their groups. Each reporter
+/// tells the one or the other.
 pub trait Reporter {
-    /// Reports a finding. `utc_offset_ns` is to be added to every time in it.
+    /// Reports a finding of the group with this id. `utc_offset_ns` is to be added to every time in it.
     ///
     /// # Errors
     /// Those of writing.
@@ -62,6 +67,18 @@ pub trait Reporter {
         &mut self,
         context: &Context,
         finding: &Finding,
+        group_id: u64,
+        utc_offset_ns: i64,
+    ) -> io::Result<()>;
+
+    /// Reports a group. `utc_offset_ns` is to be added to every time in it.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn group(
+        &mut self,
+        context: &Context,
+        change: &Change<'_>,
         utc_offset_ns: i64,
     ) -> io::Result<()>;
 
@@ -75,6 +92,10 @@ pub trait Reporter {
         stats: &Stats,
         occasion: Occasion,
     ) -> io::Result<()>;
+
+    /// Shows statistics to those who may ask at any time, and what keeps the vantage point from being
+    /// ready, if anything does. Nothing is written.
+    fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>);
 }
 
 impl Occasion {

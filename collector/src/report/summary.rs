@@ -84,6 +84,8 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
         ("alerts not remembered for folding", stats.aggregate.standing_full),
         ("hosts' hold times not remembered", stats.aggregate.hosts_full),
         ("cases that rules could not follow", stats.aggregate.rules_full),
+        ("findings grouped more coarsely", stats.groups.overflow),
+        ("findings whose end could not be awaited", stats.groups.members_full),
     ];
     let losses = nonzero(losses.into_iter());
     if !losses.is_empty() {
@@ -93,10 +95,27 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
     line(
         "findings",
         format!(
-            "{} of severity 1, {} of severity 2, {} of severity 3 when they began; {} resolved",
-            findings.severity_1, findings.severity_2, findings.severity_3, findings.resolved
+            "{} of severity 1, {} of severity 2, {} of severity 3 when they began; {} resolved; in {} \
+             groups",
+            findings.severity_1,
+            findings.severity_2,
+            findings.severity_3,
+            findings.resolved,
+            stats.groups.groups
         ),
     );
+    if let Some(webhooks) = &stats.webhooks {
+        let counts = [
+            ("delivered so far", webhooks.delivered),
+            ("waiting", webhooks.waiting),
+            ("tries failed", webhooks.retried),
+            ("refused for good", webhooks.dead),
+            ("given up, spool full", webhooks.evicted),
+            ("lost, spool unwritable", webhooks.unspooled),
+            ("lost, queue full", webhooks.lost),
+        ];
+        line("webhooks", or_none(nonzero(counts.into_iter())));
+    }
     text.push('\n');
     text
 }

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 
 use xdpwatch_core::finding::{About, Endpoint, Evidence, Fact, Finding, State};
+use xdpwatch_core::group::Change;
 
 use super::advice::advice;
 use super::time::rfc3339;
-use super::{Context, Occasion, Reporter, summary};
+use super::{Context, Occasion, Reporter, group as group_text, source_text, summary};
 use crate::evidence::store::file_name;
 use crate::stats::Stats;
 
@@ -26,13 +27,25 @@ impl<W: Write> Text<W> {
 }
 
 impl<W: Write> Reporter for Text<W> {
-    fn finding(
+    /// People are told of groups.
+    fn finding(&mut self, _: &Context, _: &Finding, _: u64, _: i64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn group(
         &mut self,
         context: &Context,
-        finding: &Finding,
+        change: &Change<'_>,
         utc_offset_ns: i64,
     ) -> io::Result<()> {
-        self.out.write_all(block(context, finding, utc_offset_ns).as_bytes())?;
+        let Change { group, .. } = change;
+        let block = match group.tally.count {
+            // A single finding says itself that it is resolved; that it stayed alone is no news.
+            0 | 1 if !change.has_news => return Ok(()),
+            0 | 1 => block(context, &group.tally.example, group.id, utc_offset_ns),
+            _ => group_text::block(context, change, utc_offset_ns),
+        };
+        self.out.write_all(block.as_bytes())?;
         self.out.flush()
     }
 
@@ -45,6 +58,8 @@ impl<W: Write> Reporter for Text<W> {
         self.out.write_all(summary::block(context, stats, occasion).as_bytes())?;
         self.out.flush()
     }
+
+    fn show(&mut self, _: &Context, _: &Stats, _: Option<String>) {}
 }
 
 /// An address as people write it.
@@ -62,7 +77,10 @@ pub fn endpoint(end: &Endpoint) -> String {
 /// What happened, in one sentence.
 #[must_use]
 pub fn summary(finding: &Finding) -> String {
-    if finding.rule.name == "tuple_reuse" { reuse_summary(finding) } else { plain_summary(finding) }
+    if finding.rule.name == "tuple_reuse" {
+        return reuse_summary(finding);
+    }
+    source_text::summary(finding).unwrap_or_else(|| plain_summary(finding))
 }
 
 /// The rule's own line, and the ends that it is about.
@@ -125,25 +143,38 @@ fn other_cause(cause: &str) -> &'static str {
     }
 }
 
-/// The whole block.
-fn block(context: &Context, finding: &Finding, utc_offset_ns: i64) -> String {
-    let at = rfc3339(finding.at_ns.saturating_add_signed(utc_offset_ns));
-    let state = match finding.state {
+/// The word for a state, to begin a block with.
+#[must_use]
+pub fn state_word(state: State) -> &'static str {
+    match state {
         State::Firing => "FIRING",
         State::Resolved => "RESOLVED",
-    };
+    }
+}
+
+/// The whole block of one finding, alone in its group.
+fn block(context: &Context, finding: &Finding, group_id: u64, utc_offset_ns: i64) -> String {
+    let at = rfc3339(finding.at_ns.saturating_add_signed(utc_offset_ns));
     let mut text = format!(
-        "{at}  {state}  {}  severity {}  cause {}  [{}]  id {:016x}\n",
+        "{at}  {}  {}  severity {}  cause {}  [{}]  id {:016x}  group {group_id:016x}\n",
+        state_word(finding.state),
         finding.rule.name,
         finding.severity,
         finding.cause,
         context.name(),
         finding.id,
     );
+    details(&mut text, "what", finding, utc_offset_ns);
+    text.push('\n');
+    text
+}
+
+/// The lines about one finding; `label` is the first one's.
+pub fn details(text: &mut String, label: &str, finding: &Finding, utc_offset_ns: i64) {
     let mut line = |label: &str, rest: String| {
         let _ = writeln!(text, "  {label:<9}{rest}");
     };
-    line("what", summary(finding));
+    line(label, summary(finding));
     if finding.rule.name == "tuple_reuse" {
         line("holder", holder(finding, utc_offset_ns));
         line("verdict", verdict(finding));
@@ -168,8 +199,6 @@ fn block(context: &Context, finding: &Finding, utc_offset_ns: i64) -> String {
         let label = if n == 0 { "to do" } else { "" };
         line(label, format!("{}: {} ({})", advice.component, advice.setting, advice.why));
     }
-    text.push('\n');
-    text
 }
 
 /// Every fact by its label.
@@ -300,17 +329,24 @@ fn confidence(finding: &Finding) -> String {
     if reasons.is_empty() { format!("{percent} %") } else { format!("{percent} % ({reasons})") }
 }
 
-fn word(finding: &Finding, label: &str) -> &'static str {
+/// The word with this label.
+#[must_use]
+pub fn word(finding: &Finding, label: &str) -> &'static str {
     match finding.fact(label) {
         Some(Fact::Word(word)) => word,
         _ => "unknown",
     }
 }
 
-/// A number of milliseconds in seconds.
+/// Milliseconds in seconds.
+#[must_use]
+pub fn seconds_of(ms: i64) -> String {
+    format!("{}.{:03} s", ms / 1000, ms % 1000)
+}
+
 fn seconds(finding: &Finding, label: &str) -> String {
     match finding.fact(label) {
-        Some(Fact::Number(ms)) => format!("{}.{:03} s", ms / 1000, ms % 1000),
+        Some(Fact::Number(ms)) => seconds_of(ms),
         _ => "unknown".to_owned(),
     }
 }

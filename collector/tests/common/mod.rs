@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
+#[cfg(feature = "webhook")]
+pub mod hook;
 #[cfg(feature = "api")]
 pub mod http;
 #[cfg(feature = "xdp")]

@@ -1,7 +1,7 @@
 //! `connect_stalled`: a SYN repeated without an answer on a tuple that nobody held before.
 //!
 //! A stall on a leg that joins a collision on the balancer's other leg is that collision's, and says
-//! nothing here.
+//! nothing here. Where the feed does not show the server's direction, silence is no stall.
 
 use alloc::vec::Vec;
 
@@ -13,6 +13,7 @@ use crate::finding::{Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
 use crate::services::Service;
 use crate::shares::Shares;
+use crate::sight::Answers;
 use crate::step::What;
 use crate::subject::Subject;
 use crate::timed::{Due, Timed};
@@ -42,6 +43,8 @@ struct Stall {
     syn_count: u32,
     ts_offered: bool,
     due_us: u64,
+    /// Whether its answer would be seen, as far as is known.
+    answers: Answers,
     /// The severity it was reported with.
     fired: Option<u8>,
 }
@@ -156,6 +159,7 @@ impl ConnectStalled {
             syn_count: 2,
             ts_offered: step.ts_val.is_some(),
             due_us: at_us + self.explain_us,
+            answers: Answers::Unknown,
             fired: None,
         };
         self.overflow += u64::from(!self.stalls.insert(*tuple, stall));
@@ -175,18 +179,22 @@ impl ConnectStalled {
         }
         if stall.fired.is_some() {
             stall.last_us = seen.at_us;
+            stall.answers = world.sight.answers(&stall.subject.dst());
             out.push(resolved(&stall, outcome, seen.at_us));
         }
     }
 
-    /// The alert, unless the other leg's collision explains the stall.
+    /// The alert, unless the other leg's collision explains the stall or no answer could be seen.
     fn fire(&mut self, stall: &mut Stall, world: &World<'_>, at_us: u64) -> Option<Finding> {
-        if world.collides_beyond(&stall.subject.leg(), stall.subject.began_us) {
+        let server = stall.subject.dst();
+        stall.answers = world.sight.answers(&server);
+        let not_visible = stall.answers == Answers::NotVisible;
+        if not_visible || world.collides_beyond(&stall.subject.leg(), stall.subject.began_us) {
             return None;
         }
-        let many = self.count(stall.subject.dst(), at_us);
+        let many = self.count(server, at_us);
         let too_large = self.connects.troubled(stall.subject.service_key(), at_us);
-        let severity = if many && too_large { 2 } else { 3 };
+        let severity = if many && too_large && stall.answers == Answers::Visible { 2 } else { 3 };
         stall.fired = Some(severity);
         Some(finding(stall, State::Firing, "pending", severity, at_us))
     }
@@ -223,12 +231,20 @@ fn finding(
     at_us: u64,
 ) -> Finding {
     let stall_us = stall.last_us.saturating_sub(stall.subject.began_us);
+    let not_visible = stall.answers == Answers::NotVisible;
     let facts = Facts::from_iter([
         ("syn_count", Fact::count(stall.syn_count)),
         ("stall_ms", Fact::ms(stall_us)),
+        ("answer", Fact::Word(if not_visible { "not_visible" } else { "none" })),
         ("outcome", Fact::Word(outcome)),
         ("timestamps_offered", Fact::Flag(stall.ts_offered)),
     ]);
     let blank = stall.subject.finding(&ConnectStalled::RULE, state, at_us);
-    Finding { cause: "unanswered", severity, facts, ..blank }
+    let mut finding = Finding { cause: "unanswered", severity, facts, ..blank };
+    match stall.answers {
+        Answers::Visible => {}
+        Answers::NotVisible => finding.confidence.lower(70, "one_direction_only"),
+        Answers::Unknown => finding.confidence.lower(30, "no_answer_to_anyone_seen_yet"),
+    }
+    finding
 }

@@ -1,6 +1,9 @@
 //! The thresholds of the rules: what counts as too long or too many. Each has its default here.
 
+use alloc::vec::Vec;
+
 use crate::flow::SECOND_US;
+use crate::prefix::Prefix;
 
 /// Thresholds; README's table of rules names them with their flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,12 @@ pub struct Limits {
     pub churn_reuse_us: u64,
     /// `churn`: as many of a hundred new connections must come on such tuples.
     pub churn_reused_percent: u64,
+    /// `port_pressure`: from this share of the range on, percent, severity is 2.
+    pub ports_high: u32,
+    /// `port_pressure`: severity is 2 also if no port will be left within this time, microseconds.
+    pub ports_soon_us: u64,
+    /// `port_pressure`: port ranges of sources, both ends included; the first that fits counts.
+    pub port_ranges: Vec<(Prefix, (u16, u16))>,
 }
 
 impl Default for Limits {
@@ -52,6 +61,9 @@ impl Default for Limits {
             churn_life_us: SECOND_US,
             churn_reuse_us: 90 * SECOND_US,
             churn_reused_percent: 25,
+            ports_high: 80,
+            ports_soon_us: 60 * SECOND_US,
+            port_ranges: Vec::new(),
         }
     }
 }

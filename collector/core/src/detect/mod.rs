@@ -12,10 +12,12 @@ use crate::collisions::Collisions;
 use crate::finding::{Finding, Rule};
 use crate::legs::{Leg, Legs};
 use crate::services::Services;
+use crate::sight::Sight;
 use crate::step::Step;
 use crate::tuple::Tuple;
 
 pub use limits::Limits;
+pub use mirror_fault::FeedFacts;
 
 /// What rules may know besides the steps: what the aggregator has learned so far.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct World<'a> {
     pub collisions: &'a Collisions,
     /// Which services live, and where their latest connections began.
     pub services: &'a Services,
+    /// Of which services the feed shows the answers.
+    pub sight: &'a Sight,
 }
 
 impl World<'_> {
@@ -61,6 +65,9 @@ pub trait Detector: Sized {
 
     /// Takes another rule's finding, after it was reported.
     fn finding(&mut self, _finding: &Finding, _world: &World<'_>) {}
+
+    /// Takes what the capture says of the feed.
+    fn feed(&mut self, _facts: FeedFacts) {}
 
     /// Time has come to `now_us`: what was due before that is said, with its own deadline as its time.
     /// The order of calls must not matter, only the times: 10 s in one call or in ten say the same.
@@ -105,6 +112,11 @@ macro_rules! detectors {
                 $(self.$name.finding(finding, world);)+
             }
 
+            /// Tells each what the capture says of the feed.
+            pub fn feed(&mut self, facts: FeedFacts) {
+                $(self.$name.feed(facts);)+
+            }
+
             /// Lets time pass for each.
             pub fn pass_time(&mut self, now_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
                 $(self.$name.pass_time(now_us, world, out);)+
@@ -127,7 +139,11 @@ macro_rules! detectors {
 detectors! {
     connect_stalled: ConnectStalled,
     listener_gap: ListenerGap,
+    host_timestamp_refusal: HostTimestampRefusal,
+    mixed_clocks: MixedClocks,
+    port_pressure: PortPressure,
     half_closed: HalfClosed,
     fin_unacknowledged: FinUnacknowledged,
     churn: Churn,
+    mirror_fault: MirrorFault,
 }

@@ -7,7 +7,7 @@ use crate::contest::{Answer, Contest, Event};
 use crate::finding::{Confidence, Fact, Facts, Finding, Grounds, Rule, State};
 use crate::flow::{IDLE_UNKNOWN, marks};
 use crate::holding::Sender;
-use crate::host::{Holder, Verdict};
+use crate::host::{Holder, Model, Refusal, Verdict};
 use crate::subject::{FLOW, Subject};
 use crate::tuple::Side;
 
@@ -120,6 +120,8 @@ fn cause_of_verdict(contest: &Contest) -> &'static str {
         Verdict::RefuseSequence => "sequence",
         Verdict::ResetInWindow => "fin_wait2",
         Verdict::RefuseInUse => "in_use",
+        // With recycle the host's timestamp refuses; else only the limiter keeps Linux silent.
+        Verdict::Silent if contest.model == Model::LinuxRecycle => "paws",
         Verdict::Silent => "rate_limited",
         // TIME-WAIT would take it: without a listener even an acceptable SYN gets the old ACK
         // (`tcp_v4_rcv`); a holder that nobody saw close is more probably still in use.
@@ -133,17 +135,24 @@ fn cause_of_verdict(contest: &Contest) -> &'static str {
 /// answer may have been lost before this tap.
 #[must_use]
 pub fn contradicted(contest: &Contest) -> bool {
+    if contest.recycled() && !contest.model.is_linux() {
+        return true;
+    }
     let foretold = match contest.verdict {
-        Verdict::Accept => Answer::SynAck,
+        Verdict::Accept => Some(Answer::SynAck),
         Verdict::RefusePaws | Verdict::RefuseSequence | Verdict::RefuseInUse => {
-            Answer::ChallengeAck
+            match contest.model.refusal(contest.verdict) {
+                Refusal::Ack => Some(Answer::ChallengeAck),
+                Refusal::Silence => None,
+                Refusal::Unknown => return contest.answer == Answer::SynAck,
+            }
         }
-        Verdict::ResetInWindow => Answer::Reset,
+        Verdict::ResetInWindow => Some(Answer::Reset),
         Verdict::Silent | Verdict::Unknown => return false,
     };
     match contest.answer {
         Answer::None | Answer::NotVisible => false,
-        answer => answer != foretold || held_past_deadline(contest),
+        answer => foretold != Some(answer) || held_past_deadline(contest),
     }
 }
 
@@ -191,8 +200,12 @@ fn facts(contest: &Contest, outcome: Outcome, cause: &'static str) -> Facts {
     set("delta_from", contest.isn_delta().map_or(Fact::Unknown, |_| Fact::Word(delta_from)));
     set("ts_delta", number(contest.ts_delta().map(i64::from)));
     set("verdict", Fact::Word(contest.verdict.word()));
-    set("host_model", Fact::Word("linux"));
-    let model_from = if contest.recycled() { "evidence" } else { "default" };
+    set("host_model", Fact::Word(contest.model.word()));
+    let model_from = match contest.model_configured {
+        true => "config",
+        false if contest.recycled() => "evidence",
+        false => "default",
+    };
     set("host_model_from", Fact::Word(model_from));
     set("model_contradicted", Fact::Flag(contradicted(contest)));
     set("cause", Fact::Word(cause));

@@ -19,19 +19,44 @@ pub const RECYCLED_ISN_AHEAD: u32 = 65537;
 /// TCP_PAWS_WRAP: TS.Recent older than this does not refuse (6.7 and later; before, 24 days).
 pub const PAWS_AGE_US: u64 = 2147 * SECOND_US;
 
-/// What the holder does with the SYN.
+/// TCP_PAWS_24DAYS: the same before 6.7.
+pub const PAWS_24_DAYS_US: u64 = 24 * 24 * 3600 * SECOND_US;
+
+/// TCP_PAWS_MSL: how long tw_recycle remembers a host's last timestamp.
+const HOST_REMEMBERED_US: u64 = 60 * SECOND_US;
+
+/// What the holder does with the SYN; `paws_age_us` is [`PAWS_AGE_US`] or [`PAWS_24_DAYS_US`].
 #[must_use]
-pub fn verdict(held: &Held, attempt: &Attempt) -> Verdict {
-    let verdict = unlimited(held, attempt);
+pub fn verdict(held: &Held, attempt: &Attempt, paws_age_us: u64) -> Verdict {
+    let verdict = unlimited(held, attempt, paws_age_us);
     let acks =
         matches!(verdict, Verdict::RefusePaws | Verdict::RefuseSequence | Verdict::RefuseInUse);
     if acks && held.limited { Verdict::Silent } else { verdict }
 }
 
-fn unlimited(held: &Held, attempt: &Attempt) -> Verdict {
+/// Before 4.12 with `tcp_tw_recycle`: with timestamps TIME-WAIT is soon over (3.5 RTO), and what is
+/// behind the host's last timestamp is dropped in silence (`tcp_peer_is_proven()`).
+#[must_use]
+pub fn recycling(held: &Held, attempt: &Attempt) -> Verdict {
+    let ordinary = verdict(held, attempt, PAWS_24_DAYS_US);
+    let Some(recent) = held.ts_recent.filter(|_| held.state == Holder::TimeWait) else {
+        return ordinary;
+    };
+    match attempt.ts_val {
+        _ if held.ts_stale => Verdict::Unknown,
+        Some(ts_val) if ahead(recent, ts_val) > 1 && held.ts_age_us < HOST_REMEMBERED_US => {
+            Verdict::Silent
+        }
+        _ if ordinary == Verdict::Accept => Verdict::Accept,
+        // Refused while TIME-WAIT lasts, accepted after; its end is not seen.
+        _ => Verdict::Unknown,
+    }
+}
+
+fn unlimited(held: &Held, attempt: &Attempt, paws_age_us: u64) -> Verdict {
     match held.state {
-        Holder::TimeWait | Holder::Unknown => time_wait(held, attempt),
-        Holder::FinWait2 => fin_wait2(held, attempt),
+        Holder::TimeWait | Holder::Unknown => time_wait(held, attempt, paws_age_us),
+        Holder::FinWait2 => fin_wait2(held, attempt, paws_age_us),
         // RFC 5961, 4.2: "irrespective of the sequence number, TCP MUST send an ACK".
         _ => Verdict::RefuseInUse,
     }
@@ -39,12 +64,12 @@ fn unlimited(held: &Held, attempt: &Attempt) -> Verdict {
 
 /// A TIME-WAIT socket takes a SYN that PAWS does not veto and whose sequence number or timestamp is
 /// newer than the old connection's.
-fn time_wait(held: &Held, attempt: &Attempt) -> Verdict {
+fn time_wait(held: &Held, attempt: &Attempt, paws_age_us: u64) -> Verdict {
     let timestamps = held.ts_recent.zip(attempt.ts_val);
     if timestamps.is_some() && held.ts_stale {
         return Verdict::Unknown;
     }
-    if paws_rejects(held, attempt) {
+    if paws_rejects(held, attempt, paws_age_us) {
         return Verdict::RefusePaws;
     }
     let newer = timestamps.is_some_and(|(recent, ts_val)| ahead(recent, ts_val) < 0);
@@ -53,8 +78,8 @@ fn time_wait(held: &Held, attempt: &Attempt) -> Verdict {
 
 /// An orphaned FIN-WAIT-2 is a small socket that answers RST to a SYN inside its window. A full one
 /// (its process still has it open) answers a challenge ACK; from the wire they look alike before.
-fn fin_wait2(held: &Held, attempt: &Attempt) -> Verdict {
-    if paws_rejects(held, attempt) {
+fn fin_wait2(held: &Held, attempt: &Attempt, paws_age_us: u64) -> Verdict {
+    if paws_rejects(held, attempt, paws_age_us) {
         return Verdict::RefusePaws;
     }
     let into = ahead(attempt.isn, held.expected);
@@ -68,14 +93,18 @@ fn fin_wait2(held: &Held, attempt: &Attempt) -> Verdict {
 }
 
 /// `tcp_paws_reject()`: a timestamp behind TS.Recent, unless that is 0 or too old to tell.
-fn paws_rejects(held: &Held, attempt: &Attempt) -> bool {
+fn paws_rejects(held: &Held, attempt: &Attempt, paws_age_us: u64) -> bool {
     let Some((recent, ts_val)) = held.ts_recent.zip(attempt.ts_val) else { return false };
-    recent != 0 && ahead(recent, ts_val) > 0 && held.ts_age_us < PAWS_AGE_US
+    recent != 0 && ahead(recent, ts_val) > 0 && held.ts_age_us < paws_age_us
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn verdict(held: &Held, attempt: &Attempt) -> Verdict {
+        super::verdict(held, attempt, PAWS_AGE_US)
+    }
 
     const EXPECTED: u32 = 3_000_000_000;
     const RECENT: u32 = 3_135_574_931;
@@ -141,6 +170,8 @@ mod tests {
         );
         let aged = Held { ts_age_us: PAWS_AGE_US, ..held(Holder::TimeWait) };
         assert_eq!(verdict(&aged, &with(1, Some(-1))), Verdict::Accept);
+        let before = super::verdict(&aged, &with(1, Some(-1)), PAWS_24_DAYS_US);
+        assert_eq!(before, Verdict::RefusePaws, "before 6.7");
     }
 
     #[test]
@@ -164,5 +195,17 @@ mod tests {
         assert_eq!(verdict(&limited(Holder::TimeWait), &with(1, Some(1))), Verdict::Accept);
         assert_eq!(verdict(&limited(Holder::FinWait2), &with(0, None)), Verdict::ResetInWindow);
         assert_eq!(verdict(&limited(Holder::Established), &with(0, None)), Verdict::Silent);
+    }
+
+    #[test]
+    fn recycling_drops_what_is_behind_and_knows_no_long_time_wait() {
+        let held = held(Holder::TimeWait);
+        assert_eq!(recycling(&held, &with(1, Some(-2))), Verdict::Silent);
+        assert_eq!(recycling(&held, &with(1, Some(1))), Verdict::Accept);
+        assert_eq!(recycling(&held, &with(-1, None)), Verdict::Unknown);
+        let without = Held { ts_recent: None, ..held };
+        assert_eq!(recycling(&without, &with(-1, None)), Verdict::RefuseSequence);
+        let later = Held { ts_age_us: HOST_REMEMBERED_US, ..held };
+        assert_eq!(recycling(&later, &with(1, Some(-2))), Verdict::Unknown);
     }
 }

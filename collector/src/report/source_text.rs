@@ -1,0 +1,88 @@
+//! The sentences of the rules about sources, their ports and clocks, and about the feed.
+
+use xdpwatch_core::finding::{Fact, Finding, State};
+
+use super::text::{address, endpoint, word};
+
+/// What happened, in one sentence; `None` for rules that have no sentence here.
+#[must_use]
+pub fn summary(finding: &Finding) -> Option<String> {
+    match finding.rule.name {
+        "port_pressure" => Some(port_pressure(finding)),
+        "mixed_clocks" => Some(mixed_clocks(finding)),
+        "host_timestamp_refusal" => Some(host_timestamp_refusal(finding)),
+        "mirror_fault" => Some(mirror_fault(finding)),
+        _ => None,
+    }
+}
+
+fn port_pressure(finding: &Finding) -> String {
+    let (source, service) = (address(&finding.src.addr), endpoint(&finding.dst));
+    let (held, size) = (number(finding, "held"), number(finding, "range.size"));
+    if finding.state == State::Resolved {
+        return format!(
+            "{source} -> {service}: {held} of {size} ports held, enough are free again"
+        );
+    }
+    let left = match finding.fact("exhausted_in_s") {
+        Some(Fact::Number(seconds)) => format!("none will be left in {seconds} s"),
+        _ => "the rate does not exhaust them within a minute".to_owned(),
+    };
+    format!(
+        "{source} -> {service}: {held} of {size} ports held ({} %), {} in TIME_WAIT, {} new \
+         connections per second: {left}; that rate needs {} source addresses",
+        number(finding, "percent"),
+        number(finding, "time_wait"),
+        number(finding, "arrivals_per_s"),
+        number(finding, "sources_needed")
+    )
+}
+
+fn mixed_clocks(finding: &Finding) -> String {
+    let (source, server) = (address(&finding.src.addr), address(&finding.dst.addr));
+    let regressions = number(finding, "regressions");
+    let clocks = match finding.fact("clocks") {
+        Some(Fact::Number(clocks)) => format!("come from {clocks} clocks"),
+        _ => "come from more than one clock on the same tuple".to_owned(),
+    };
+    let then = match finding.state {
+        State::Firing => "",
+        State::Resolved => "; not for the last two minutes",
+    };
+    format!("SYN timestamps of {source} -> {server} {clocks}, {regressions} went back{then}")
+}
+
+fn host_timestamp_refusal(finding: &Finding) -> String {
+    let (source, server) = (address(&finding.src.addr), address(&finding.dst.addr));
+    let (dropped, answered) = (number(finding, "dropped"), number(finding, "answered"));
+    let then = match finding.state {
+        State::Firing => "",
+        State::Resolved => "; none for the last minute",
+    };
+    format!(
+        "{server} drops SYNs of {source} whose timestamp is behind the last one it took from there \
+         ({dropped} dropped, {answered} ahead of it answered): tcp_tw_recycle{then}"
+    )
+}
+
+fn mirror_fault(finding: &Finding) -> String {
+    let share = number(finding, "share");
+    let what = match word(finding, "kind") {
+        "one_direction" => "of the connections show one direction only",
+        "duplicates" => "of the segments that open or close come twice",
+        "loss" => "of the needed frames are lost",
+        _ => "of the connections are split: their directions reach different workers",
+    };
+    let sound = match finding.state {
+        State::Firing => "is not sound",
+        State::Resolved => "is sound again",
+    };
+    format!("the mirrored traffic {sound}: {share} % {what}")
+}
+
+fn number(finding: &Finding, label: &str) -> i64 {
+    match finding.fact(label) {
+        Some(Fact::Number(number)) => number,
+        _ => 0,
+    }
+}

@@ -1,0 +1,275 @@
+//! One hook's thread: takes what waits in the spool in its order, tries, waits, tries again. It is
+//! alone with its hook: a slow one delays no other, and never the spool.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::config::Hook;
+use super::delivery::{Client, Outcome};
+use super::message::Message;
+use super::queue::{Entry, Queue, Room};
+use super::retry::back_off;
+use super::spool::{self, Spool};
+
+/// What one hook's spool holds at most.
+pub const ROOM: Room = Room { messages: 50_000, bytes: 256 << 20 };
+
+/// What became of one hook's messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Taken by the other end.
+    pub delivered: u64,
+    /// Tries that failed and are repeated.
+    pub retried: u64,
+    /// Refused for good: they lie in the spool's `dead` folder.
+    pub dead: u64,
+    /// Given up because the spool was full.
+    pub evicted: u64,
+    /// Lost because they could not be written to the spool.
+    pub unspooled: u64,
+    /// Waiting now.
+    pub waiting: u64,
+}
+
+/// What spool thread and courier share.
+struct Shared {
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Queue,
+    /// The message being tried.
+    busy: Option<u64>,
+    counts: Counts,
+    last_failure: Option<String>,
+    is_ending: bool,
+}
+
+/// A hook with its spool and its thread.
+pub struct Courier {
+    hook: Arc<Hook>,
+    spool: Spool,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How a hook stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The hook's name.
+    pub name: String,
+    /// Where its spool is.
+    pub dir: PathBuf,
+    /// What became of its messages.
+    pub counts: Counts,
+    /// Why the last try failed, if it did.
+    pub last_failure: Option<String>,
+}
+
+impl Courier {
+    /// Opens the spool and starts delivering what waits there.
+    ///
+    /// # Errors
+    /// The spool or the hook's TLS settings can't be used.
+    pub fn start(hook: Hook, spool_dir: &std::path::Path) -> anyhow::Result<Self> {
+        let client = Client::new(&hook)?;
+        let (spool, waiting) = Spool::open(&spool_dir.join(&hook.folder))?;
+        let mut state = State::default();
+        waiting.into_iter().for_each(|entry| state.queue.push(entry));
+        let shared = Arc::new(Shared { state: Mutex::new(state), news: Condvar::new() });
+        let hook = Arc::new(hook);
+        let run = Run {
+            hook: Arc::clone(&hook),
+            client,
+            dir: spool.dir().to_owned(),
+            shared: Arc::clone(&shared),
+        };
+        let thread = thread::Builder::new().name("webhook".to_owned()).spawn(move || run.run())?;
+        Ok(Self { hook, spool, shared, thread: Some(thread) })
+    }
+
+    /// Spools those of the messages that the hook wants. A message that waits already is left out:
+    /// it came again because its file was read again.
+    pub fn put(&mut self, messages: &[Message]) {
+        let wanted: Vec<_> = {
+            let state = self.shared.lock();
+            let is_new = |message: &&Message| !state.queue.contains(&message.id);
+            messages.iter().filter(|message| self.hook.wants(message)).filter(is_new).collect()
+        };
+        if wanted.is_empty() {
+            return;
+        }
+        let put = self.spool.put(&wanted);
+        let mut state = self.shared.lock();
+        match put {
+            Ok(entries) => entries.into_iter().for_each(|entry| state.queue.push(entry)),
+            Err(error) => {
+                state.counts.unspooled += wanted.len() as u64;
+                state.last_failure = Some(format!("writing to the spool: {error}"));
+                tracing::error!("webhook {}: writing to the spool: {error}", self.hook.name);
+            }
+        }
+        let busy = state.busy;
+        let given_up = state.queue.make_room(ROOM, busy);
+        state.counts.evicted += given_up.len() as u64;
+        drop(state);
+        self.shared.news.notify_all();
+        for entry in &given_up {
+            let _ = fs::remove_file(self.spool.path(entry));
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let state = self.shared.lock();
+        Standing {
+            name: self.hook.name.clone(),
+            dir: self.spool.dir().to_owned(),
+            counts: Counts { waiting: state.queue.len() as u64, ..state.counts },
+            last_failure: state.last_failure.clone(),
+        }
+    }
+
+    /// Waits until nothing waits any more, at most until `deadline`; then ends the thread, unless it
+    /// is in the middle of a try: that ends with the process, and the message stays in the spool.
+    pub fn close(&mut self, deadline: Instant) -> Standing {
+        let mut state = self.shared.lock();
+        while !state.queue.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.shared.wait(state, left);
+        }
+        state.is_ending = true;
+        let is_idle = state.busy.is_none();
+        drop(state);
+        self.shared.news.notify_all();
+        if is_idle && let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.standing()
+    }
+}
+
+impl Shared {
+    /// A panic elsewhere does not make the bookkeeping wrong.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, most: Duration) -> MutexGuard<'a, State> {
+        self.news.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// The thread's side.
+struct Run {
+    hook: Arc<Hook>,
+    client: Client,
+    dir: PathBuf,
+    shared: Arc<Shared>,
+}
+
+impl Run {
+    fn run(&self) {
+        // Failures in a row, of whichever message: a dead endpoint is not asked once per message.
+        let mut failures = 0;
+        let mut not_before = Instant::now();
+        while let Some(entry) = self.next(not_before) {
+            let outcome = self.attempt(&entry);
+            let mut state = self.shared.lock();
+            state.busy = None;
+            match outcome {
+                Ok(Outcome::Failed { reason, wait }) => {
+                    failures += 1;
+                    let (min, max) = self.hook.retry;
+                    let pause = back_off(failures, min, max).max(wait.unwrap_or_default());
+                    not_before = Instant::now() + pause;
+                    tracing::debug!("webhook {}: {reason}; again in {pause:?}", self.hook.name);
+                    state.queue.failed(entry.seq);
+                    state.counts.retried += 1;
+                    state.last_failure = Some(reason);
+                }
+                Ok(Outcome::Delivered { .. }) => {
+                    failures = 0;
+                    state.queue.remove(entry.seq);
+                    state.counts.delivered += 1;
+                }
+                Ok(Outcome::Refused { reason }) => {
+                    failures = 0;
+                    tracing::warn!("webhook {}: refused for good: {reason}", self.hook.name);
+                    state.queue.remove(entry.seq);
+                    state.counts.dead += 1;
+                    state.last_failure = Some(reason);
+                }
+                // The spool's own trouble: what can't be handled on disk must not spin.
+                Err(error) => {
+                    failures += 1;
+                    not_before =
+                        Instant::now() + back_off(failures, self.hook.retry.0, self.hook.retry.1);
+                    tracing::error!("webhook {}: the spool: {error}", self.hook.name);
+                    state.queue.failed(entry.seq);
+                    state.last_failure = Some(format!("the spool: {error}"));
+                }
+            }
+            drop(state);
+            self.shared.news.notify_all();
+        }
+    }
+
+    /// The next message, when there is one and it is time; none at the end.
+    fn next(&self, not_before: Instant) -> Option<Entry> {
+        let mut state = self.shared.lock();
+        loop {
+            if state.is_ending {
+                return None;
+            }
+            let pause = not_before.saturating_duration_since(Instant::now());
+            if pause.is_zero()
+                && let Some(entry) = state.queue.next().cloned()
+            {
+                state.busy = Some(entry.seq);
+                return Some(entry);
+            }
+            let most = if pause.is_zero() { Duration::from_secs(60) } else { pause };
+            state = self.shared.wait(state, most);
+        }
+    }
+
+    /// One try, and what follows from it on disk: the file goes before the message is forgotten.
+    fn attempt(&self, entry: &Entry) -> io::Result<Outcome> {
+        let path = self.dir.join(spool::name(entry));
+        let message = match spool::read(&path) {
+            Ok(message) => message,
+            // Of these three kinds are the JSON parser's complaints.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData
+                        | io::ErrorKind::UnexpectedEof
+                        | io::ErrorKind::InvalidInput
+                ) =>
+            {
+                let reason = format!("the spooled file is damaged: {error}");
+                spool::bury(&path, &reason)?;
+                return Ok(Outcome::Refused { reason });
+            }
+            Err(error) => return Err(error),
+        };
+        let outcome = self.client.send(&self.hook, &message);
+        match &outcome {
+            Outcome::Delivered { .. } => fs::remove_file(&path)?,
+            Outcome::Refused { reason } => spool::bury(&path, reason)?,
+            Outcome::Failed { .. } => {}
+        }
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,208 @@
+//! A web server of the tests' own, which answers well or in every wrong way; and what a receiver of
+//! Standard Webhooks checks, done by Python's own hmac.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// How a request is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// With this status, these further header lines, this body.
+    Status(u16, &'static str, &'static str),
+    /// Never; the connection stays open.
+    Hang,
+    /// The connection is closed before the answer.
+    Close,
+    /// The connection is closed in the middle of the answer.
+    CloseMidAnswer,
+    /// A byte at a time, too slowly.
+    SlowBytes,
+    /// With bytes that are not HTTP.
+    Garbage,
+}
+
+pub const GOOD: Answer = Answer::Status(200, "", "fine");
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub at: Instant,
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// What it was answered with.
+    pub answer: Answer,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> &str {
+        let mut headers = self.headers.iter();
+        headers.find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    pub fn event(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+/// The server; it lives as long as the test.
+pub struct Server {
+    pub port: u16,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    /// Serves on a free port; `answer` is asked with the number of the request, from 0.
+    pub fn start(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
+    }
+
+    pub fn on(
+        listener: TcpListener,
+        answer: impl Fn(usize) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (kept, answer) = (Arc::clone(&requests), Arc::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
+                thread::spawn(move || serve(stream.unwrap(), &kept, &*answer));
+            }
+        });
+        Self { port, requests }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/hook", self.port)
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// The requests that were answered well.
+    pub fn taken(&self) -> Vec<Request> {
+        self.requests().into_iter().filter(|request| request.answer == GOOD).collect()
+    }
+
+    pub fn wait_for(&self, what: &str, is: impl Fn(&[Request]) -> bool) {
+        let began = Instant::now();
+        while !is(&self.requests.lock().unwrap()) {
+            assert!(began.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    kept: &Mutex<Vec<Request>>,
+    answer: &(impl Fn(usize) -> Answer + ?Sized),
+) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    while let Some(mut request) = read_request(&mut reader) {
+        let given = {
+            let mut kept = kept.lock().unwrap();
+            request.answer = answer(kept.len());
+            kept.push(request.clone());
+            request.answer
+        };
+        if !give(&stream, &given) {
+            return;
+        }
+    }
+}
+
+/// Reads a request; none at the end, or where the client was killed.
+pub fn read_request(reader: &mut impl BufRead) -> Option<Request> {
+    let mut line = String::new();
+    let mut lines = Vec::new();
+    while reader.read_line(&mut line).ok()? > 0 && !line.trim_end().is_empty() {
+        lines.push(std::mem::take(&mut line).trim_end().to_owned());
+    }
+    let path = lines.first()?.split(' ').nth(1)?.to_owned();
+    let headers: Vec<_> = lines[1..]
+        .iter()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().unwrap())];
+    reader.read_exact(&mut body).ok()?;
+    let body = String::from_utf8(body).unwrap();
+    Some(Request { at: Instant::now(), path, headers, body, answer: GOOD })
+}
+
+/// Answers; true if the connection goes on.
+fn give(mut stream: &TcpStream, answer: &Answer) -> bool {
+    match answer {
+        Answer::Status(status, headers, body) => {
+            let length = body.len();
+            let head =
+                format!("HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\n{headers}\r\n");
+            return stream.write_all([head.as_str(), *body].concat().as_bytes()).is_ok();
+        }
+        Answer::Hang => thread::sleep(Duration::from_secs(3)),
+        Answer::Close => {}
+        Answer::CloseMidAnswer => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf of");
+        }
+        Answer::SlowBytes => {
+            for byte in b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok" {
+                if stream.write_all(&[*byte]).is_err() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
+        Answer::Garbage => {
+            let _ = stream.write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n");
+        }
+    }
+    false
+}
+
+const VERIFY: &str = r"
+import base64, hashlib, hmac, json, sys
+key = base64.b64decode(sys.argv[1].removeprefix('whsec_'))
+count = 0
+for line in sys.stdin:
+    request = json.loads(line)
+    signed = f'{request[0]}.{request[1]}.{request[3]}'.encode()
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert request[2] == 'v1,' + expected, request
+    count += 1
+print(count)
+";
+
+/// Has Python verify every request's signature; how many it verified.
+pub fn verify(requests: &[Request], secret: &str) -> usize {
+    let mut python = Command::new("python3")
+        .args(["-c", VERIFY, secret])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is there (tools/setup --test)");
+    let mut stdin = python.stdin.take().unwrap();
+    for request in requests {
+        let header = |name| request.header(name);
+        let line = json!([
+            header("webhook-id"),
+            header("webhook-timestamp"),
+            header("webhook-signature"),
+            request.body
+        ]);
+        writeln!(stdin, "{line}").expect("python3 reads on: its complaint is above");
+    }
+    drop(stdin);
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success(), "a signature is wrong");
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}

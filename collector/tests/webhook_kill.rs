@@ -1,0 +1,179 @@
+//! 10 000 alerts and more (5 000 groups, each firing and resolved, most got worse between) over a server that fails in every way, with
+//! the sensor killed (kill -9) at twenty random moments. It reads a generated capture of 5 000
+//! collisions; whatever was in the spool when it was killed must arrive without that capture being
+//! read again, and in the end all of it, in order, signed, and each duplicate with its id.
+#![cfg(feature = "webhook")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::hook::{Answer, GOOD, Request, Server, verify};
+use common::{collision, pcap, xdpwatch};
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const KILLS: usize = 20;
+const SERVICES: u32 = 100;
+const POOLS: u32 = 50;
+
+/// Most of the resident memory that the sensor may take, of which the tables are 20 MB.
+const MEMORY_MAX_KB: u64 = 300_000;
+
+/// One collision of each of `POOLS` networks with each of `SERVICES` servers, within a minute.
+fn crowd() -> Vec<u8> {
+    let mut frames = Vec::new();
+    for service in 0..SERVICES {
+        for pool in 0..POOLS {
+            let client = (0x0a00_0001 + (pool << 8), 40_000);
+            let start_ns =
+                1_700_000_000_000_000_000 + u64::from(service * POOLS + pool) * 6_000_000;
+            frames.extend(collision(client, (0xac10_0001 + service, 80), start_ns));
+        }
+    }
+    frames.sort_by_key(|(at_ns, _)| *at_ns);
+    pcap(&frames, true, false, 1)
+}
+
+/// One request in a hundred goes wrong, in one of these ways.
+fn mostly_good(random: &RandomState, n: usize) -> Answer {
+    const WRONG: [Answer; 8] = [
+        Answer::Status(500, "", ""),
+        Answer::Status(503, "", ""),
+        Answer::Status(429, "retry-after: 0\r\n", ""),
+        Answer::Close,
+        Answer::CloseMidAnswer,
+        Answer::Hang,
+        Answer::SlowBytes,
+        Answer::Garbage,
+    ];
+    let dice = random.hash_one(n) as usize;
+    if dice % 100 == 0 { WRONG[dice / 100 % WRONG.len()].clone() } else { GOOD }
+}
+
+fn sensor(capture: &Path, url: &str, spool: &Path, secret: &Path) -> Child {
+    xdpwatch()
+        .args(["--max-tuples", "200000", "--webhook-retry", "10ms", "--webhook-timeout", "250ms"])
+        .args(["--webhook-wait", "10m", "--webhook", url])
+        .arg("-r")
+        .arg(capture)
+        .arg("--spool-dir")
+        .arg(spool)
+        .arg("--webhook-secret-file")
+        .arg(secret)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The ids of the messages that wait in the one hook's spool.
+fn spooled(spool: &Path) -> BTreeSet<String> {
+    let Ok(hooks) = fs::read_dir(spool) else { return BTreeSet::new() };
+    let files = hooks.flat_map(|hook| fs::read_dir(hook.unwrap().path()).unwrap());
+    files
+        .filter_map(|file| {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            Some(name.strip_suffix(".json")?.rsplit('.').next()?.to_owned())
+        })
+        .collect()
+}
+
+/// Waits for its end; the most memory it was seen to take, in kB.
+fn finish(mut sensor: Child) -> u64 {
+    let status = format!("/proc/{}/status", sensor.id());
+    let mut most_kb = 0;
+    let code = loop {
+        if let Some(code) = sensor.try_wait().unwrap() {
+            break code;
+        }
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kb = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
+        most_kb = most_kb.max(kb.unwrap_or(0));
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert!(code.success(), "all was delivered: {code}");
+    most_kb
+}
+
+fn ids(requests: &[Request]) -> BTreeSet<String> {
+    requests.iter().map(|request| request.header("webhook-id").to_owned()).collect()
+}
+
+#[test]
+fn killed_at_random_moments_no_alert_is_lost() {
+    let random = RandomState::new();
+    let moments = RandomState::new();
+    let server = Server::start(move |n| mostly_good(&random, n));
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("crowd.pcap"), crowd()).unwrap();
+    fs::write(path("empty.pcap"), pcap(&[], true, false, 1)).unwrap();
+    fs::write(path("secret"), SECRET).unwrap();
+    let spool = path("spool");
+    let start = |capture: &str| sensor(&path(capture), &server.url(), &spool, &path("secret"));
+
+    let began = Instant::now();
+    let mut owed = BTreeSet::new();
+    for n in 0..KILLS {
+        let mut sensor = start("crowd.pcap");
+        thread::sleep(Duration::from_millis(50 + moments.hash_one(n) % 2000));
+        sensor.kill().unwrap();
+        sensor.wait().unwrap();
+        owed.extend(spooled(&spool));
+    }
+    assert!(owed.len() > 100, "the kills came too early to show anything: {}", owed.len());
+
+    // What was spooled arrives although nothing makes it anew.
+    finish(start("empty.pcap"));
+    assert_eq!(spooled(&spool), BTreeSet::new());
+    let arrived = ids(&server.taken());
+    assert_eq!(owed.difference(&arrived).count(), 0, "of {} spooled ones", owed.len());
+
+    // And in the end everything does.
+    let memory_kb = finish(start("crowd.pcap"));
+    let (requests, taken) = (server.requests(), server.taken());
+    assert_complete_and_in_order(&taken);
+    assert_eq!(verify(&requests, SECRET), requests.len());
+    assert!(memory_kb < MEMORY_MAX_KB, "{memory_kb} kB");
+    println!(
+        "{} spooled at kills; {} requests, {} taken, {} of them different; {memory_kb} kB; {:.0} s",
+        owed.len(),
+        requests.len(),
+        taken.len(),
+        ids(&taken).len(),
+        began.elapsed().as_secs_f64()
+    );
+}
+
+/// Every group has each of its revisions from the first to the end (one that got worse has a third
+/// between them), and its end never came before its beginning.
+fn assert_complete_and_in_order(taken: &[Request]) {
+    let mut bodies: HashMap<String, &str> = HashMap::new();
+    let mut groups: BTreeMap<String, Vec<(u64, bool)>> = BTreeMap::new();
+    for request in taken {
+        let known = bodies.entry(request.header("webhook-id").to_owned()).or_insert(&request.body);
+        assert_eq!(*known, request.body, "one id, one message");
+        let alert = &request.event()["alert"];
+        let revision = alert["group"]["revision"].as_u64().unwrap();
+        let told = groups.entry(alert["id"].as_str().unwrap().to_owned()).or_default();
+        told.push((revision, alert["state"] == "resolved"));
+    }
+    assert_eq!(groups.len() as u32, SERVICES * POOLS);
+    for (id, told) in &groups {
+        assert_eq!(told[0], (1, false), "{id}: never its end first");
+        let revisions: BTreeSet<_> = told.iter().copied().collect();
+        let last = revisions.len() as u64;
+        assert!((2..=3).contains(&last), "{id}: {revisions:?}");
+        let expected = (1..=last).map(|revision| (revision, revision == last));
+        assert!(revisions.iter().copied().eq(expected), "{id}: {revisions:?}");
+    }
+    let messages: usize =
+        groups.values().map(|told| told.iter().collect::<BTreeSet<_>>().len()).sum();
+    assert_eq!(bodies.len(), messages, "one message, one id");
+}
