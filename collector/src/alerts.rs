@@ -75,10 +75,13 @@ impl Alerts {
         self.findings
     }
 
-    /// Adds what was counted here.
+    /// Adds what was counted here, and renames the addresses in what is there, if that is wanted.
     pub fn add_to(&self, stats: &mut Stats) {
         stats.findings = self.findings;
         stats.groups = self.groups.counts();
+        if let Some(redactor) = &self.redactor {
+            redactor.statistics(stats);
+        }
     }
 }
 

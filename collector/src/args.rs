@@ -44,6 +44,10 @@ pub struct Args {
     /// for several, each a vantage point of its own
     #[arg(short, long, value_name = "FILE", help_heading = "Input")]
     pub read: Vec<PathBuf>,
+    /// Compare two capture files of the same traffic from two places: the clocks, and what was lost
+    /// on the way between them
+    #[arg(long, requires = "read", help_heading = "Input")]
+    pub compare: bool,
     /// Stop after this many packets
     #[arg(long, value_name = "N", help_heading = "Input")]
     pub count: Option<u64>,
@@ -99,6 +103,10 @@ pub struct Args {
     #[arg(long, value_name = "PREFIX=FIRST-LAST", value_parser = port_range)]
     #[arg(help_heading = "Detection")]
     pub port_range: Vec<(Prefix, (u16, u16))>,
+    /// Report connections that one end closed and the other did not for longer than this
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    #[arg(help_heading = "Detection")]
+    pub half_closed_limit: Duration,
     /// Workers for reading files (live capture has one for each receive queue)
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Detection")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]

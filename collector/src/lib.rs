@@ -40,6 +40,7 @@ pub mod api;
 #[cfg(feature = "api")]
 pub mod state;
 
+pub mod compare;
 pub mod replay;
 
 mod progress;

@@ -8,6 +8,7 @@ use xdpwatch_core::detect::Limits;
 use xdpwatch_core::host::Hosts;
 
 use crate::args::Args;
+use crate::compare::{self, Inputs, Keeper};
 use crate::replay;
 use crate::report::{self, Context, Origin, Reporter};
 #[cfg(feature = "api")]
@@ -180,7 +181,12 @@ pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
 
 /// The rules' thresholds as the arguments give them.
 fn limits(args: &Args) -> Limits {
-    Limits { port_ranges: args.port_range.clone(), ..Limits::default() }
+    let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Limits {
+        half_closed_us: us(args.half_closed_limit),
+        port_ranges: args.port_range.clone(),
+        ..Limits::default()
+    }
 }
 
 fn read_files(
@@ -197,18 +203,46 @@ fn read_files(
         workers: usize::from(args.workers),
         count: args.count,
     };
+    let inputs = args.compare.then(|| inputs(args)).transpose()?;
+    let mut reporter = Keeper::new(reporter);
     let mut outcome = Outcome::default();
-    for path in &args.read {
+    for (point, path) in args.read.iter().enumerate() {
         if requests.end() {
             break;
         }
+        reporter.point = point;
         let name = path.display().to_string();
         let context = Context { sensor: sensor.to_owned(), origin: Origin::File(name.clone()) };
-        let ended = replay::replay(path, &options, &context, reporter, requests)?;
+        let ended = replay::replay(path, &options, &context, &mut reporter, requests)?;
         outcome.add(&ended.findings);
         outcome.failed |= explain(&name, &ended);
     }
+    if let Some(inputs) = inputs.filter(|_| !requests.end()) {
+        let comparison = compare::compare(&inputs, reporter.findings())?;
+        let origin = Origin::File(comparison.names[0].clone());
+        let context = Context { sensor: sensor.to_owned(), origin };
+        reporter.comparison(&context, &comparison)?;
+        if reporter.not_kept > 0 {
+            complain(&format!("{} findings were not compared: too many", reporter.not_kept));
+        }
+    }
     Ok(outcome)
+}
+
+/// The two files that are to be compared.
+fn inputs(args: &Args) -> anyhow::Result<Inputs> {
+    let paths: [_; 2] = args.read.clone().try_into().map_err(|given: Vec<_>| {
+        anyhow::anyhow!(
+            "--compare takes exactly two files, -r FIRST -r SECOND; {} given",
+            given.len()
+        )
+    })?;
+    if !paths.iter().all(|path| compare::is_readable_again(path)) {
+        anyhow::bail!(
+            "--compare reads each file more than once: save standard input to a file first"
+        );
+    }
+    Ok(Inputs { paths, count: args.count })
 }
 
 /// Says what was wrong with a file; true if it was not read to its end.

@@ -101,8 +101,10 @@ impl<'a> Sink<'a> {
     }
 
     fn complete(&self, mut stats: Stats) -> Stats {
-        self.alerts.add_to(&mut stats);
         stats.aggregate = self.aggregate.counts();
+        stats.census = self.aggregate.census(stats.at_ns);
+        stats.balancers = self.aggregate.legs().balancers().to_vec();
+        self.alerts.add_to(&mut stats);
         stats.evidence = self.evidence.as_ref().map(|(clerk, _)| clerk.archive().counts());
         stats
     }

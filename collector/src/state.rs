@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use xdpwatch_core::finding::{self, About, Fact, Finding};
 use xdpwatch_core::group::Change;
 
+use crate::compare::Comparison;
 use crate::report::text::endpoint;
 use crate::report::{Context, Occasion, Reporter, group, json, time::rfc3339};
 use crate::stats::Stats;
@@ -121,7 +122,7 @@ impl Seen {
         self.open.len()
     }
 
-    /// Services that were hurt, and what each vantage point counts of connections.
+    /// Services that were hurt, and the largest services of each vantage point by connections.
     #[must_use]
     pub fn services(&self) -> Value {
         let services: Vec<Value> = self
@@ -140,7 +141,7 @@ impl Seen {
         let census: Map<String, Value> = self
             .vantages
             .iter()
-            .map(|shown| (shown.source.clone(), shown.event["stats"]["table"].clone()))
+            .map(|shown| (shown.source.clone(), shown.event["stats"]["census"].clone()))
             .collect();
         json!({ "services": services, "overflow": self.services_overflow, "census": census })
     }
@@ -237,6 +238,10 @@ impl Reporter for Shower<'_> {
         occasion: Occasion,
     ) -> io::Result<()> {
         self.inner.statistics(context, stats, occasion)
+    }
+
+    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
+        self.inner.comparison(context, comparison)
     }
 
     fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {

@@ -3,10 +3,12 @@
 //! The places add up: see [`Live`] for the two sums that hold.
 
 use xdpwatch_core::aggregate;
+use xdpwatch_core::census::Snapshot;
 use xdpwatch_core::counters::Counters;
 use xdpwatch_core::finding::{Finding, State};
 use xdpwatch_core::flows::Occupancy;
 use xdpwatch_core::group;
+use xdpwatch_core::legs::Balancer;
 
 use crate::health::{Latency, LossWindow};
 
@@ -178,6 +180,10 @@ pub struct Stats {
     pub detector: DetectorStats,
     /// The aggregator's part.
     pub aggregate: aggregate::Counts,
+    /// Who stands where: the largest services and sources.
+    pub census: Snapshot,
+    /// The balancers that joined legs showed.
+    pub balancers: Vec<Balancer>,
     /// Findings reported.
     pub findings: FindingStats,
     /// Their groups.
@@ -209,6 +215,7 @@ impl Stats {
         self.detector.occupancy.each(|name, value| f("table", name, value));
         f("table", "remembered_s", self.detector.remembered_ns / 1_000_000_000);
         self.aggregate.each(|name, value| f("aggregate", name, value));
+        self.aggregate.legs.each(|name, value| f("legs", name, value));
         let FindingStats { severity_1, severity_2, severity_3, resolved, severe: _ } =
             self.findings;
         f("findings", "severity_1", severity_1);

@@ -119,6 +119,11 @@ fn the_balancers_side() {
             "tuple_reuse": { "outcome": "failed", "syn_count": 6, "stall_ms": 31_074 },
         }),
     );
+    let stats = events.iter().find(|event| event["event_type"] == "stats").expect("statistics");
+    let balancer = &stats["balancers"][0];
+    assert_eq!(balancer["vip"], json!({ "ip": "10.24.20.51", "port": 8080 }));
+    assert_eq!(balancer["source_nat"][0]["ip"], "10.24.20.249");
+    assert_eq!(balancer["servers"][0]["ip"], "10.24.20.26");
 }
 
 #[test]

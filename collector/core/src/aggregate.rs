@@ -14,7 +14,7 @@ use crate::detect::{Detectors, FeedFacts, Limits, Seen, World};
 use crate::finding::{Fact, Finding, State};
 use crate::host::Model;
 use crate::hosts::{HostEvidence, Known};
-use crate::legs::{Leg, Legs};
+use crate::legs::{self, Leg, Legs};
 use crate::services::Services;
 use crate::sight::Sight;
 use crate::watch::{Kind, Output};
@@ -66,10 +66,12 @@ pub struct Counts {
     pub rules_full: u64,
     /// Steps that the census could not count because all places were taken.
     pub census_full: u64,
+    /// Joins of a balancer's legs.
+    pub legs: legs::Counts,
 }
 
 impl Counts {
-    /// Name and value of each, in the order printed.
+    /// Name and value of each, in the order printed; those of the legs have a group of their own.
     pub fn each(&self, mut f: impl FnMut(&'static str, u64)) {
         f("folded", self.folded);
         f("standing_full", self.standing_full);
@@ -158,12 +160,19 @@ impl Aggregate {
         self.detectors.feed(facts);
     }
 
+    /// The legs joined so far.
+    #[must_use]
+    pub fn legs(&self) -> &Legs {
+        &self.legs
+    }
+
     /// Counted so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut rules_full = 0;
         self.detectors.each_overflow(|_, count| rules_full += count);
-        Counts { rules_full, census_full: self.census.overflow(), ..self.counts }
+        let (census_full, legs) = (self.census.overflow(), self.legs.counts());
+        Counts { rules_full, census_full, legs, ..self.counts }
     }
 
     /// The largest services and sources at `now_ns`, by the states of their connections.
@@ -195,7 +204,7 @@ impl Aggregate {
     fn is_folded(&mut self, finding: &Finding) -> bool {
         let leg = Leg::of(finding);
         if finding.state == State::Resolved {
-            return self.collisions.resolve(&leg, finding.id);
+            return self.collisions.resolve(&leg, finding.id, finding.at_ns / 1000);
         }
         let unknown = finding.fact("holder.state") == Some(Fact::Word("unknown"));
         let other = self.legs.joined_since(&leg, finding.began_ns / 1000);

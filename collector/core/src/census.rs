@@ -1,8 +1,8 @@
 //! The census: how many connections of each service, and of each source address, stand in which
 //! state, as seen from the wire.
 //!
-//! It counts from steps. Where steps were lost under overload, or the flow table had no place for a
-//! connection, its counts are off by those, but never below zero. TIME_WAIT ends by its own timer, 60 s
+//! It counts from steps. Where steps were lost under overload its counts are off by those, but never
+//! below zero; connections that the flow table had no place for are not in it. TIME_WAIT ends by its own timer, 60 s
 //! after it was last set as far as steps tell.
 
 use alloc::vec::Vec;
@@ -103,12 +103,10 @@ impl Census {
     pub fn see(&mut self, step: &Step, tuple: &Tuple, at_us: u64) {
         let source = Endpoint { port: 0, ..tuple.end(step.client) };
         let source = Service { end: source, realm: tuple.realm };
-        for pool in
-            [self.services.pool(Service::of(step, tuple), at_us), self.sources.pool(source, at_us)]
-        {
-            if let Some(pool) = pool {
-                pool.see(step, at_us);
-            }
+        let service = self.services.pool(Service::of(step, tuple), at_us);
+        let source = self.sources.pool(source, at_us);
+        for pool in [service, source].into_iter().flatten() {
+            pool.see(step, at_us);
         }
     }
 

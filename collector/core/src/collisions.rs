@@ -1,9 +1,10 @@
-//! The collisions that stand, by the leg they are on: what other rules and the balancer's other leg
-//! are measured against.
+//! The collisions that stand or stood lately, by the leg they are on: what other rules and the
+//! balancer's other leg are measured against.
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 
+use crate::generations::Generations;
 use crate::legs::Leg;
 
 /// Collisions that stand at the same time, as far as they are remembered.
@@ -16,6 +17,8 @@ pub struct Collisions {
     standing: HashMap<Leg, u64, RandomState>,
     /// Findings that are another's collision seen on the other leg, by id.
     folded: HashMap<u64, (), RandomState>,
+    /// When the last collision on a leg was over, microseconds.
+    over: Generations<Leg, u64>,
 }
 
 impl Collisions {
@@ -23,7 +26,8 @@ impl Collisions {
     #[must_use]
     pub fn new(state: RandomState) -> Self {
         let standing = HashMap::with_capacity_and_hasher(2 * STANDING, state.clone());
-        Self { standing, folded: HashMap::with_capacity_and_hasher(2 * STANDING, state) }
+        let folded = HashMap::with_capacity_and_hasher(2 * STANDING, state.clone());
+        Self { standing, folded, over: Generations::new(STANDING, state) }
     }
 
     /// A collision fires; `folded` if it is another's. `false` if all places are taken.
@@ -42,9 +46,11 @@ impl Collisions {
         room
     }
 
-    /// A collision is over. Returns whether it was folded into another.
-    pub fn resolve(&mut self, leg: &Leg, id: u64) -> bool {
-        self.standing.remove(leg);
+    /// A collision is over at `at_us`. Returns whether it was folded into another.
+    pub fn resolve(&mut self, leg: &Leg, id: u64, at_us: u64) -> bool {
+        if self.standing.remove(leg).is_some() {
+            self.over.insert(*leg, at_us);
+        }
         self.folded.remove(&id).is_some()
     }
 
@@ -52,5 +58,11 @@ impl Collisions {
     #[must_use]
     pub fn stands_on(&self, leg: &Leg) -> bool {
         self.standing.contains_key(leg)
+    }
+
+    /// Whether a collision stands on this leg, or did at `since_us` or later.
+    #[must_use]
+    pub fn stood_since(&self, leg: &Leg, since_us: u64) -> bool {
+        self.stands_on(leg) || self.over.get(leg).is_some_and(|at_us| *at_us >= since_us)
     }
 }

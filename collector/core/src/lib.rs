@@ -36,6 +36,7 @@ pub mod aggregate;
 pub mod census;
 pub mod clocks;
 pub mod collisions;
+mod generations;
 pub mod group;
 pub mod histogram;
 pub mod hosts;

@@ -229,11 +229,15 @@ impl Watch {
         }
         let flow = Flow::open(seen.record, seen.sender, seen.now_us);
         self.count_opened(&flow);
+        let refused = self.counters.table_refused;
         let given_up = self.flows.insert(&seen.lookup, &flow, seen.now_us, &mut self.counters);
         if let Some((tuple, old)) = given_up {
             push_gone(out, &tuple, &old, seen.now_us);
         }
-        push_opened(out, seen, &flow, previous);
+        // What has no place is not followed: its next segment would open it once more.
+        if self.counters.table_refused == refused {
+            push_opened(out, seen, &flow, previous);
+        }
     }
 
     fn count_opened(&mut self, flow: &Flow) {

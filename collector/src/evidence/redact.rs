@@ -13,6 +13,8 @@ use sha2::Sha256;
 use xdpwatch_core::finding::Finding;
 use xdpwatch_prog::record::Record;
 
+use crate::stats::Stats;
+
 /// The first octets of an IPv4 address mapped into IPv6.
 const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
@@ -83,6 +85,18 @@ impl Redactor {
         let mut finding = finding.clone();
         finding.rename(|addr| self.address(addr));
         finding
+    }
+
+    /// Gives every address in statistics its other name.
+    pub fn statistics(&self, stats: &mut Stats) {
+        let rename = |addr: &mut [u8; 16]| *addr = self.address(*addr);
+        let rows = stats.census.services.iter_mut().chain(&mut stats.census.sources);
+        rows.for_each(|row| rename(&mut row.end.addr));
+        for balancer in &mut stats.balancers {
+            rename(&mut balancer.vip.addr);
+            balancer.pool.iter_mut().for_each(|(addr, _)| rename(addr));
+            balancer.servers.iter_mut().for_each(|(end, _)| rename(&mut end.addr));
+        }
     }
 
     /// The record between the renamed ends.

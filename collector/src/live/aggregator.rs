@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use xdpwatch_core::aggregate::{Aggregate, Counts};
+use xdpwatch_core::census::Snapshot;
 use xdpwatch_core::detect::FeedFacts;
+use xdpwatch_core::legs::Balancer;
 
 use super::Told;
 use super::bell::Bell;
@@ -23,6 +25,9 @@ const SHORT_PAUSE: Duration = Duration::from_millis(1);
 /// How long it sleeps at most when nothing waits; workers wake it.
 const LONG_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often the census is taken, in record time: looking through all services costs.
+const CENSUS_NS: u64 = 1_000_000_000;
+
 /// What the aggregator lets others see while it runs.
 #[derive(Debug, Default)]
 pub struct Shown {
@@ -31,6 +36,8 @@ pub struct Shown {
     /// Share of the needed frames that was lost lately, millionths: told to it.
     pub loss_ppm: AtomicU32,
     counts: Mutex<Counts>,
+    census: Mutex<Snapshot>,
+    balancers: Mutex<Vec<Balancer>>,
 }
 
 impl Shown {
@@ -39,8 +46,25 @@ impl Shown {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, counts: Counts) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    /// Who stood where when that was last counted.
+    pub fn census(&self) -> Snapshot {
+        self.census.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show_census(&self, census: Snapshot) {
+        *self.census.lock().unwrap_or_else(PoisonError::into_inner) = census;
+    }
+
+    /// The balancers that it has learned.
+    pub fn balancers(&self) -> Vec<Balancer> {
+        self.balancers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, aggregate: &Aggregate) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = aggregate.counts();
+        let mut balancers = self.balancers.lock().unwrap_or_else(PoisonError::into_inner);
+        balancers.clear();
+        balancers.extend_from_slice(aggregate.legs().balancers());
     }
 }
 
@@ -55,7 +79,7 @@ pub fn run(
 ) {
     let mut merge = Merge::new(outboxes.len());
     let mut aggregate = Aggregate::new(&detection.limits, detection.seeds);
-    let mut reached_ns = 0;
+    let (mut reached_ns, mut census_ns) = (0, 0);
     let mut pass_on = |finding| {
         if tell.try_send((vantage, finding)).is_err() {
             shown.lost.fetch_add(1, Ordering::Relaxed);
@@ -85,7 +109,11 @@ pub fn run(
             reached_ns = reached_ns.max(promised_ns);
             aggregate.pass_time(promised_ns, &mut pass_on);
         }
-        shown.show(aggregate.counts());
+        shown.show(&aggregate);
+        if done || reached_ns >= census_ns + CENSUS_NS {
+            census_ns = reached_ns;
+            shown.show_census(aggregate.census(reached_ns));
+        }
         if done {
             return;
         }

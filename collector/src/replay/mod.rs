@@ -4,7 +4,7 @@
 //! in the reading thread; several get their records over bounded queues that block, so none is lost.
 
 mod inline;
-mod reader;
+pub(crate) mod reader;
 mod threads;
 
 use std::io;

@@ -5,7 +5,7 @@
 
 use xdpwatch_core::finding::{Fact, Finding};
 
-use super::source_advice;
+use super::{rules_advice, source_advice};
 
 /// One thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ const OTHER_TAP: Advice = Advice {
 /// What to do about this finding, most effective first.
 #[must_use]
 pub fn advice(finding: &Finding) -> Vec<Advice> {
-    if let Some(advice) = source_advice::advice(finding) {
+    if let Some(advice) = rules_advice::advice(finding).or_else(|| source_advice::advice(finding)) {
         return advice;
     }
     let mut advice = match finding.cause {

@@ -4,13 +4,16 @@
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
+use xdpwatch_core::census::{Row, STATES};
 use xdpwatch_core::finding::{About, Evidence, Fact, Finding, State};
 use xdpwatch_core::group::Change;
+use xdpwatch_core::legs::Balancer;
 
 use super::advice::advice;
 use super::community_id::community_id;
 use super::time::rfc3339;
-use super::{Context, Occasion, Origin, Reporter, text};
+use super::{Context, Occasion, Origin, Reporter, comparison, text};
+use crate::compare::Comparison;
 use crate::evidence::store::file_name;
 use crate::stats::Stats;
 
@@ -62,6 +65,12 @@ impl<W: Write> Reporter for Json<W> {
     }
 
     fn show(&mut self, _: &Context, _: &Stats, _: Option<String>) {}
+
+    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
+        let mut event = envelope(context, "comparison", comparison.at_ns);
+        event.insert("comparison".to_owned(), comparison::object(comparison));
+        self.line(&event)
+    }
 }
 
 /// Statistics as an event.
@@ -74,8 +83,55 @@ pub fn statistics(context: &Context, stats: &Stats, occasion: Occasion) -> Map<S
         let group = groups.entry(group).or_insert_with(|| json!({}));
         group[name] = json!(value);
     });
+    groups.insert("census".to_owned(), census(&stats.census.services, true));
+    groups.insert("census_sources".to_owned(), census(&stats.census.sources, false));
     event.insert("stats".to_owned(), Value::Object(groups));
+    if !stats.balancers.is_empty() {
+        let balancers: Vec<Value> = stats.balancers.iter().map(balancer).collect();
+        event.insert("balancers".to_owned(), json!(balancers));
+    }
     event
+}
+
+/// Who is what behind a balanced service.
+fn balancer(balancer: &Balancer) -> Value {
+    let pool: Vec<Value> = balancer
+        .pool
+        .iter()
+        .map(|(addr, count)| json!({ "ip": text::address(addr), "connections": count }))
+        .collect();
+    let servers: Vec<Value> = balancer
+        .servers
+        .iter()
+        .map(|(end, count)| {
+            json!({ "ip": text::address(&end.addr), "port": end.port, "connections": count })
+        })
+        .collect();
+    json!({
+        "vip": { "ip": text::address(&balancer.vip.addr), "port": balancer.vip.port },
+        "joined": balancer.joined,
+        "by_numbers": balancer.by_numbers,
+        "source_nat": pool,
+        "servers": servers,
+    })
+}
+
+/// Rows of the census: address, with a service's port, and the count of each state.
+fn census(rows: &[Row], with_port: bool) -> Value {
+    let row = |row: &Row| {
+        let mut object = json!({ "ip": text::address(&row.end.addr) });
+        if with_port {
+            object["port"] = json!(row.end.port);
+        }
+        if row.realm != 0 {
+            object["realm"] = json!(row.realm);
+        }
+        for (state, count) in STATES.into_iter().zip(row.states) {
+            object[state] = json!(count);
+        }
+        object
+    };
+    rows.iter().map(row).collect()
 }
 
 /// The keys that every event begins with.

@@ -2,8 +2,11 @@
 
 mod advice;
 mod community_id;
+mod comparison;
 pub mod group;
 pub mod json;
+mod rules_advice;
+mod rules_text;
 mod source_advice;
 mod source_text;
 mod summary;
@@ -15,6 +18,7 @@ use std::io::{self, Write};
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::Change;
 
+use crate::compare::Comparison;
 use crate::stats::Stats;
 
 /// Where the packets of a run came from; each has its own tables, findings and summary.
@@ -96,6 +100,12 @@ pub trait Reporter {
     /// Shows statistics to those who may ask at any time, and what keeps the vantage point from being
     /// ready, if anything does. Nothing is written.
     fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>);
+
+    /// Reports what two captures say together; the context is the first one's.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()>;
 }
 
 impl Occasion {

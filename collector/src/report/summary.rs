@@ -2,6 +2,10 @@
 
 use std::fmt::Write as _;
 
+use xdpwatch_core::census::{Row, STATES};
+use xdpwatch_core::legs::Balancer;
+
+use super::text::{address, endpoint};
 use super::time::rfc3339;
 use super::{Context, Occasion};
 use crate::health::LossWindow;
@@ -86,10 +90,20 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
         ("cases that rules could not follow", stats.aggregate.rules_full),
         ("findings grouped more coarsely", stats.groups.overflow),
         ("findings whose end could not be awaited", stats.groups.members_full),
+        ("steps not in the census", stats.aggregate.census_full),
     ];
     let losses = nonzero(losses.into_iter());
     if !losses.is_empty() {
         line("noted", losses);
+    }
+    for (n, row) in stats.census.services.iter().enumerate() {
+        line(if n == 0 { "services" } else { "" }, standing(row, endpoint(&row.end)));
+    }
+    for (n, row) in stats.census.sources.iter().enumerate() {
+        line(if n == 0 { "sources" } else { "" }, standing(row, address(&row.end.addr)));
+    }
+    for balancer in &stats.balancers {
+        line("balancer", roles(balancer));
     }
     let findings = &stats.findings;
     line(
@@ -118,6 +132,26 @@ pub fn block(context: &Context, stats: &Stats, occasion: Occasion) -> String {
     }
     text.push('\n');
     text
+}
+
+/// How many of whose connections stand where, as `netstat | sort | uniq -c` would say at both ends.
+fn standing(row: &Row, name: String) -> String {
+    let states = nonzero(STATES.into_iter().zip(row.states));
+    format!("{:>9}  {name}: {states}", row.total())
+}
+
+/// A balanced service, where its connections come from and go to.
+fn roles(balancer: &Balancer) -> String {
+    let pool: Vec<String> = balancer.pool.iter().map(|(addr, _)| address(addr)).collect();
+    let servers: Vec<String> = balancer.servers.iter().map(|(end, _)| endpoint(end)).collect();
+    format!(
+        "{} from {} to {}; {} connections joined, {} of them by their numbers",
+        endpoint(&balancer.vip),
+        if pool.is_empty() { "the clients' own addresses".to_owned() } else { pool.join(", ") },
+        servers.join(", "),
+        balancer.joined,
+        balancer.by_numbers
+    )
 }
 
 fn captured(file: &FileStats) -> String {

@@ -9,7 +9,10 @@ use xdpwatch_core::group::Change;
 
 use super::advice::advice;
 use super::time::rfc3339;
-use super::{Context, Occasion, Reporter, group as group_text, source_text, summary};
+use super::{
+    Context, Occasion, Reporter, comparison, group as group_text, rules_text, source_text, summary,
+};
+use crate::compare::Comparison;
 use crate::evidence::store::file_name;
 use crate::stats::Stats;
 
@@ -60,6 +63,11 @@ impl<W: Write> Reporter for Text<W> {
     }
 
     fn show(&mut self, _: &Context, _: &Stats, _: Option<String>) {}
+
+    fn comparison(&mut self, _context: &Context, comparison: &Comparison) -> io::Result<()> {
+        self.out.write_all(comparison::block(comparison).as_bytes())?;
+        self.out.flush()
+    }
 }
 
 /// An address as people write it.
@@ -80,7 +88,9 @@ pub fn summary(finding: &Finding) -> String {
     if finding.rule.name == "tuple_reuse" {
         return reuse_summary(finding);
     }
-    source_text::summary(finding).unwrap_or_else(|| plain_summary(finding))
+    rules_text::summary(finding)
+        .or_else(|| source_text::summary(finding))
+        .unwrap_or_else(|| plain_summary(finding))
 }
 
 /// The rule's own line, and the ends that it is about.
@@ -344,7 +354,8 @@ pub fn seconds_of(ms: i64) -> String {
     format!("{}.{:03} s", ms / 1000, ms % 1000)
 }
 
-fn seconds(finding: &Finding, label: &str) -> String {
+/// A number of milliseconds in seconds.
+pub(super) fn seconds(finding: &Finding, label: &str) -> String {
     match finding.fact(label) {
         Some(Fact::Number(ms)) => seconds_of(ms),
         _ => "unknown".to_owned(),

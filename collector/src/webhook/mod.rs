@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::Change;
 
+use crate::compare::Comparison;
 use crate::report::{Context, Occasion, Reporter};
 use crate::stats::{Stats, WebhookStats};
 use config::{Hook, WebhookConfig};
@@ -231,6 +232,10 @@ impl Reporter for WithWebhooks<'_> {
 
     fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {
         self.inner.show(context, &self.with_own(stats), trouble);
+    }
+
+    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
+        self.inner.comparison(context, comparison)
     }
 }
 

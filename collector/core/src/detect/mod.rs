@@ -37,7 +37,7 @@ impl World<'_> {
     #[must_use]
     pub fn collides_beyond(&self, leg: &Leg, since_us: u64) -> bool {
         let other = self.legs.joined_since(leg, since_us);
-        other.is_some_and(|other| self.collisions.stands_on(&other))
+        other.is_some_and(|other| self.collisions.stood_since(&other, since_us))
     }
 }
 

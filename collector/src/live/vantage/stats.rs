@@ -78,6 +78,8 @@ impl Vantage {
         live.aggregator_lost = self.outboxes.iter().map(|outbox| outbox.lost()).sum();
         live.reporter_lost = self.aggregator.lost.load(Ordering::Relaxed);
         stats.aggregate = self.aggregator.counts();
+        stats.census = self.aggregator.census();
+        stats.balancers = self.aggregator.balancers();
         live.writer_lost = self.writer.as_ref().map_or(0, |writer| writer.headers().lost());
         stats.skipped = skips.counts();
         stats.loss = Some(self.losses.window());
