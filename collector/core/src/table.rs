@@ -320,7 +320,7 @@ fn matches_8(tags: u64, tag: u8) -> u32 {
     const BELOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     // Brings the lowest bits of eight bytes together in the uppermost byte.
     const GATHER: u64 = 0x0102_0408_1020_4080;
-    let differs = tags ^ LOW * u64::from(tag);
+    let differs = tags ^ (LOW * u64::from(tag));
     // The uppermost bit of a byte is set where any other bit of it is: no carry leaves a byte.
     let nonzero = ((differs & BELOW) + BELOW) | differs;
     let equal = !nonzero >> 7 & LOW;

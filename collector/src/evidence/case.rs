@@ -182,7 +182,7 @@ fn gives(finding: &Finding, exhibits: &[Exhibit], choices: &Choices) -> bool {
             let same = |label: &&str| found.fact(label) == finding.fact(label);
             found.id == finding.id
                 && found.state == finding.state
-                && DECISIVE.iter().all(|label| same(&label))
+                && DECISIVE.iter().all(|label| same(label))
         }
         _ => false,
     })
