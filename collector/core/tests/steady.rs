@@ -85,7 +85,8 @@ fn ten_minutes_of_new_connections_add_up_to_the_last_one() {
             batch.push(segment(n, on_tuple(n), stage, at_ns));
             if batch.len() == 64 {
                 watch.observe(&batch, &mut out);
-                (batch.clear(), out.clear());
+                batch.clear();
+                out.clear();
             }
         }
     }

@@ -180,9 +180,7 @@ fn gives(finding: &Finding, exhibits: &[Exhibit], choices: &Choices) -> bool {
     outputs.into_iter().any(|output| match output.kind {
         Kind::Finding(found) => {
             let same = |label: &&str| found.fact(label) == finding.fact(label);
-            found.id == finding.id
-                && found.state == finding.state
-                && DECISIVE.iter().all(|label| same(label))
+            found.id == finding.id && found.state == finding.state && DECISIVE.iter().all(same)
         }
         _ => false,
     })
