@@ -34,7 +34,7 @@ pub fn all() {
         }
         shares
     };
-    let one = run(&[records.clone()]);
+    let one = run(std::slice::from_ref(&records));
     println!("\n| workers | million records/s | times one worker | lost | late |");
     println!("|---|---|---|---|---|");
     for (name, done) in [
@@ -86,13 +86,15 @@ fn work(share: &[Record], mut seat: Seat, barrier: &Barrier) -> Seat {
         seat.flush(batch.last().map_or(0, |record| record.at_ns));
         seat.release(0, &mut due);
         watch.observe(&due, &mut out);
-        (due.clear(), out.clear());
+        due.clear();
+        out.clear();
     }
     seat.flush(DONE);
     while !seat.all_done() {
         seat.release(0, &mut due);
         watch.observe(&due, &mut out);
-        (due.clear(), out.clear());
+        due.clear();
+        out.clear();
         thread::yield_now();
     }
     seat.release(0, &mut due);

@@ -103,10 +103,10 @@ fn pair(
             let gained = far_ns as i64 / 1_000_000 * drift_ppm;
             let far_at = (START_NS + far_ns).saturating_add_signed(offset_ns + gained);
             let is_lost = lost(n, from_client, flags);
-            if !(is_lost && !from_client) {
+            if !is_lost || from_client {
                 pair.near.push((START_NS + near_ns, frame.clone()));
             }
-            if !(is_lost && from_client) {
+            if !is_lost || !from_client {
                 pair.far.push((far_at, frame));
             }
         }

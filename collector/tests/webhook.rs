@@ -85,7 +85,7 @@ fn every_kind_of_failure_is_tried_again_in_order_and_with_one_id() {
         Answer::Status(500, "", "oops"),
         Answer::Status(429, "retry-after: 1\r\n", ""),
         Answer::Close,
-        Answer::CloseMidAnswer,
+        Answer::CloseHalfway,
         Answer::Garbage,
         Answer::Hang,
         Answer::SlowBytes,

@@ -47,13 +47,13 @@ fn mostly_good(random: &RandomState, n: usize) -> Answer {
         Answer::Status(503, "", ""),
         Answer::Status(429, "retry-after: 0\r\n", ""),
         Answer::Close,
-        Answer::CloseMidAnswer,
+        Answer::CloseHalfway,
         Answer::Hang,
         Answer::SlowBytes,
         Answer::Garbage,
     ];
     let dice = random.hash_one(n) as usize;
-    if dice % 100 == 0 { WRONG[dice / 100 % WRONG.len()].clone() } else { GOOD }
+    if dice.is_multiple_of(100) { WRONG[dice / 100 % WRONG.len()].clone() } else { GOOD }
 }
 
 fn sensor(capture: &Path, url: &str, spool: &Path, secret: &Path) -> Child {

@@ -20,7 +20,7 @@ pub enum Answer {
     /// The connection is closed before the answer.
     Close,
     /// The connection is closed in the middle of the answer.
-    CloseMidAnswer,
+    CloseHalfway,
     /// A byte at a time, too slowly.
     SlowBytes,
     /// With bytes that are not HTTP.
@@ -151,7 +151,7 @@ fn give(mut stream: &TcpStream, answer: &Answer) -> bool {
         }
         Answer::Hang => thread::sleep(Duration::from_secs(3)),
         Answer::Close => {}
-        Answer::CloseMidAnswer => {
+        Answer::CloseHalfway => {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf of");
         }
         Answer::SlowBytes => {
