@@ -6,6 +6,7 @@
 mod clock;
 mod exchange;
 mod figures;
+mod history;
 mod memory;
 mod tables;
 mod trace;
@@ -17,7 +18,7 @@ use anyhow::Context;
 use xdpwatch_tools::mix::Mix;
 use xdpwatch_tools::{frames, pcap};
 
-const USAGE: &str = "xdpwatch-bench [observe [TUPLES ...] | tables [ENTRIES ...] | exchange | trace NAME | \
+const USAGE: &str = "xdpwatch-bench [observe [TUPLES ...] | tables [ENTRIES ...] | history | exchange | trace NAME | \
      capture FILE PACKETS]";
 
 fn main() -> anyhow::Result<()> {
@@ -26,11 +27,13 @@ fn main() -> anyhow::Result<()> {
     match arguments.as_slice() {
         [] => {
             figures::all(&[1_000, 100_000, 1_000_000, 10_000_000]);
+            history::all();
             tables::all(&[100_000, 1_000_000, 10_000_000]);
             exchange::all();
         }
         ["observe", counts @ ..] => figures::all(&numbers(counts)?),
         ["tables", counts @ ..] => tables::all(&numbers(counts)?),
+        ["history"] => history::all(),
         ["exchange"] => exchange::all(),
         ["trace", name] => trace::run(name)?,
         ["capture", path, packets] => capture(path, packets.parse().context(USAGE)?)?,

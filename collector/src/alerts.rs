@@ -5,6 +5,7 @@ use std::io;
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::{Change, Config, Groups};
 
+use crate::evidence::redact::Redactor;
 use crate::report::{Context, Reporter};
 use crate::stats::{FindingStats, Stats};
 
@@ -13,6 +14,7 @@ use crate::stats::{FindingStats, Stats};
 pub struct Alerts {
     groups: Groups,
     findings: FindingStats,
+    redactor: Option<Redactor>,
 }
 
 /// Whom to tell, and as what.
@@ -26,10 +28,10 @@ pub struct Audience<'a> {
 }
 
 impl Alerts {
-    /// None yet; seeds as for the tables.
+    /// None yet; seeds as for the tables. With `redactor` no real address gets past here.
     #[must_use]
-    pub fn new(config: Config, seeds: [u64; 4]) -> Self {
-        Self { groups: Groups::new(config, seeds), findings: FindingStats::default() }
+    pub fn new(config: Config, seeds: [u64; 4], redactor: Option<Redactor>) -> Self {
+        Self { groups: Groups::new(config, seeds), findings: FindingStats::default(), redactor }
     }
 
     /// Takes the next finding in order of time.
@@ -38,6 +40,8 @@ impl Alerts {
     /// The reporter's.
     pub fn finding(&mut self, finding: &Finding, audience: &mut Audience<'_>) -> io::Result<()> {
         self.findings.count(finding);
+        let renamed = self.redactor.as_ref().map(|redactor| redactor.finding(finding));
+        let finding = renamed.as_ref().unwrap_or(finding);
         let mut told = Ok(());
         let group = self.groups.handle(finding, &mut |change| audience.tell(&change, &mut told));
         told?;
@@ -71,10 +75,13 @@ impl Alerts {
         self.findings
     }
 
-    /// Adds what was counted here.
+    /// Adds what was counted here, and renames the addresses in what is there, if that is wanted.
     pub fn add_to(&self, stats: &mut Stats) {
         stats.findings = self.findings;
         stats.groups = self.groups.counts();
+        if let Some(redactor) = &self.redactor {
+            redactor.statistics(stats);
+        }
     }
 }
 

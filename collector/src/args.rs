@@ -11,7 +11,10 @@ use xdpwatch_core::finding::Endpoint;
 use xdpwatch_core::host::Model;
 use xdpwatch_core::prefix::Prefix;
 
+#[cfg(feature = "api")]
+use crate::api::args::ApiArgs;
 use crate::command::Command;
+use crate::evidence::args::EvidenceArgs;
 use crate::prefix_args::{host_model, port_range, server, snat, vip};
 
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
@@ -128,6 +131,15 @@ pub struct Args {
     #[cfg(feature = "webhook")]
     #[command(flatten)]
     pub webhooks: crate::webhook::options::Options,
+
+    /// Options about evidence files.
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
+
+    /// Options about metrics and API.
+    #[cfg(feature = "api")]
+    #[command(flatten)]
+    pub api: ApiArgs,
 
     /// Options of live capture.
     #[cfg(feature = "xdp")]

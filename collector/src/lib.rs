@@ -13,7 +13,9 @@ pub mod capture;
 pub mod huge_pages;
 pub mod worker;
 
+pub mod evidence;
 pub mod merge;
+pub mod pcapng;
 
 pub mod alerts;
 pub mod sink;
@@ -32,6 +34,11 @@ pub mod report;
 pub mod stats;
 #[cfg(feature = "webhook")]
 pub mod webhook;
+
+#[cfg(feature = "api")]
+pub mod api;
+#[cfg(feature = "api")]
+pub mod state;
 
 pub mod compare;
 pub mod replay;

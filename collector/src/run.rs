@@ -12,6 +12,8 @@ use crate::args::Args;
 use crate::compare::{self, Inputs, Keeper};
 use crate::replay;
 use crate::report::{self, Context, Origin, Reporter};
+#[cfg(feature = "api")]
+use crate::state::{Shower, State};
 use crate::stats::FindingStats;
 use crate::stop::Requests;
 use crate::worker::{Detection, FILE_SEEDS};
@@ -101,6 +103,12 @@ fn execute(args: &Args) -> anyhow::Result<Outcome> {
     let requests = Requests::listen()?;
     let sensor = args.sensor.clone().unwrap_or_else(host_name);
     let mut reporter = report::reporter(args.json, io::stdout().lock());
+    #[cfg(feature = "api")]
+    if let Some(plan) = args.api.plan(args.read.is_empty())? {
+        let state = State::default();
+        crate::api::serve(plan, state.clone(), args.evidence.evidence_dir.clone())?;
+        reporter = Box::new(Shower::new(reporter, state));
+    }
     #[cfg(feature = "webhook")]
     if !args.webhooks.webhook.is_empty() {
         return capture_with_webhooks(args, &sensor, reporter, &requests);
@@ -204,8 +212,11 @@ fn read_files(
     reporter: &mut dyn Reporter,
     requests: &Requests,
 ) -> anyhow::Result<Outcome> {
+    let detection = detection(args, FILE_SEEDS);
     let options = replay::Options {
-        detection: detection(args, FILE_SEEDS),
+        evidence: args.evidence.set_up(&detection)?,
+        redactor: args.evidence.redactor()?,
+        detection,
         workers: usize::from(args.workers),
         count: args.count,
     };

@@ -1,6 +1,8 @@
 //! The end of a file's path: merged outputs go through the one aggregator to the reporter.
 
 use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use xdpwatch_core::aggregate::Aggregate;
 use xdpwatch_core::finding::Finding;
@@ -8,6 +10,9 @@ use xdpwatch_core::group;
 use xdpwatch_core::watch::Output;
 
 use crate::alerts::{Alerts, Audience};
+use crate::evidence::Clerk;
+use crate::evidence::history::History;
+use crate::evidence::redact::Redactor;
 use crate::report::{Context, Occasion, Reporter};
 use crate::stats::{FindingStats, Stats};
 use crate::worker::Detection;
@@ -19,7 +24,12 @@ pub struct Sink<'a> {
     context: &'a Context,
     alerts: Alerts,
     failure: Option<io::Error>,
+    evidence: Option<(Clerk, Arc<Mutex<History>>)>,
+    shown: Option<Instant>,
 }
+
+/// How often the numbers are shown to those who may ask.
+const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<'a> Sink<'a> {
     /// A sink for one vantage point, with the workers' choices.
@@ -27,14 +37,31 @@ impl<'a> Sink<'a> {
         detection: &Detection,
         context: &'a Context,
         reporter: &'a mut dyn Reporter,
+        redactor: Option<Redactor>,
     ) -> Self {
         Self {
             aggregate: Aggregate::new(&detection.limits, detection.seeds),
             reporter,
             context,
-            alerts: Alerts::new(group::Config::default(), detection.seeds),
+            alerts: Alerts::new(group::Config::default(), detection.seeds, redactor),
             failure: None,
+            evidence: None,
+            shown: None,
         }
+    }
+
+    /// Shows the numbers to those who may ask, if it is time to.
+    pub fn show(&mut self, stats: impl FnOnce() -> Stats) {
+        if self.shown.is_none_or(|at| at.elapsed() >= SHOW_INTERVAL) {
+            self.shown = Some(Instant::now());
+            let stats = self.complete(stats());
+            self.reporter.show(self.context, &stats, None);
+        }
+    }
+
+    /// Writes evidence from `history` with each finding.
+    pub fn keep_evidence(&mut self, clerk: Clerk, history: Arc<Mutex<History>>) {
+        self.evidence = Some((clerk, history));
     }
 
     /// Takes the next output in order of time.
@@ -53,9 +80,12 @@ impl<'a> Sink<'a> {
     }
 
     fn tell(&mut self, work: impl FnOnce(&mut Aggregate, &mut dyn FnMut(Finding))) {
-        let Self { aggregate, reporter, context, alerts, failure } = self;
+        let Self { aggregate, reporter, context, alerts, failure, evidence, shown: _ } = self;
         let mut audience = Audience { reporter: *reporter, context, utc_offset_ns: 0 };
-        work(aggregate, &mut |finding| {
+        work(aggregate, &mut |mut finding| {
+            if let Some((clerk, history)) = evidence {
+                clerk.attend(&mut finding, history);
+            }
             if failure.is_none() {
                 *failure = alerts.finding(&finding, &mut audience).err();
             }
@@ -63,14 +93,20 @@ impl<'a> Sink<'a> {
     }
 
     /// Reports statistics, with the findings counted here.
-    pub fn statistics(&mut self, mut stats: Stats, occasion: Occasion) {
-        self.alerts.add_to(&mut stats);
-        stats.aggregate = self.aggregate.counts();
-        stats.census = self.aggregate.census(stats.at_ns);
-        stats.balancers = self.aggregate.legs().balancers().to_vec();
+    pub fn statistics(&mut self, stats: Stats, occasion: Occasion) {
+        let stats = self.complete(stats);
         if self.failure.is_none() {
             self.failure = self.reporter.statistics(self.context, &stats, occasion).err();
         }
+    }
+
+    fn complete(&self, mut stats: Stats) -> Stats {
+        stats.aggregate = self.aggregate.counts();
+        stats.census = self.aggregate.census(stats.at_ns);
+        stats.balancers = self.aggregate.legs().balancers().to_vec();
+        self.alerts.add_to(&mut stats);
+        stats.evidence = self.evidence.as_ref().map(|(clerk, _)| clerk.archive().counts());
+        stats
     }
 
     /// Findings reported so far.

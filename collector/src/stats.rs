@@ -12,6 +12,8 @@ use xdpwatch_core::legs::Balancer;
 
 use crate::health::{Latency, LossWindow};
 
+use crate::evidence;
+
 /// What was read of a capture file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileStats {
@@ -188,6 +190,8 @@ pub struct Stats {
     pub groups: group::Counts,
     /// Present if there are webhooks.
     pub webhooks: Option<WebhookStats>,
+    /// Present if evidence is kept: of all vantage points of this run together.
+    pub evidence: Option<evidence::Counts>,
 }
 
 impl Stats {
@@ -221,6 +225,9 @@ impl Stats {
         self.groups.each(|name, value| f("groups", name, value));
         if let Some(webhooks) = &self.webhooks {
             each_of_webhooks(webhooks, &mut |name, value| f("webhook", name, value));
+        }
+        if let Some(counts) = &self.evidence {
+            counts.each(|name, value| f("evidence", name, value));
         }
     }
 }

@@ -3,6 +3,11 @@
 //! Findings carry no text for people and no JSON; both are made at the edge, in the `xdpwatch` crate.
 
 use arrayvec::ArrayVec;
+use xdpwatch_prog::record::Record;
+
+use crate::flow::Flow;
+use crate::subject::{FLOW, ids};
+use crate::tuple::Tuple;
 
 /// A rule's name and number, as printed in `alert.signature` and `alert.signature_id`.
 #[derive(Debug, PartialEq, Eq)]
@@ -141,6 +146,27 @@ pub enum About {
 /// An end that means nothing: see [`About`].
 pub const NO_END: Endpoint = Endpoint { addr: [0; 16], port: 0 };
 
+/// What the packets kept beside a finding are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// Headers as they were seen; alone they give the same finding again.
+    Seen,
+    /// The earlier connection's packets were gone: they are rebuilt from the flow table.
+    Rebuilt,
+}
+
+/// What a finding about a tuple that is still held rests on: enough to find its packets, or to make
+/// them anew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grounds {
+    /// The tuple, with the network that it lives in.
+    pub tuple: Tuple,
+    /// The first SYN.
+    pub syn: Record,
+    /// The earlier connection as it was tracked up to that; `None` if it predates the feed.
+    pub previous: Option<Flow>,
+}
+
 /// What a rule found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -174,6 +200,10 @@ pub struct Finding {
     pub confidence: Confidence,
     /// Details under the key of the rule's name.
     pub facts: Facts,
+    /// Where its packets are to be looked for; `None` where it rests on no two incarnations.
+    pub grounds: Option<Grounds>,
+    /// What is kept of its packets, if anything; set at the edge.
+    pub evidence: Option<Evidence>,
 }
 
 impl Finding {
@@ -190,6 +220,34 @@ impl Finding {
             None => {
                 let _ = self.facts.try_push((label, fact));
             }
+        }
+    }
+
+    /// Gives every address in it another name. The ids follow, as if the packets had carried those:
+    /// they are hashes of addresses that could be guessed.
+    pub fn rename(&mut self, name: impl Fn([u8; 16]) -> [u8; 16]) {
+        for end in [&mut self.src, &mut self.dst] {
+            if *end != NO_END {
+                end.addr = name(end.addr);
+            }
+        }
+        let realm = self.grounds.map_or(self.vni, |grounds| grounds.tuple.realm);
+        let tuple = match self.about {
+            About::Connection => Tuple::between(self.src, self.dst, realm).0,
+            _ => Tuple { a: self.src, b: self.dst, realm },
+        };
+        (self.id, self.flow_id) = ids(self.rule, self.about, &tuple, self.began_ns / 1000);
+        for (_, fact) in &mut self.facts {
+            if let Fact::Address(addr) = fact {
+                *addr = name(*addr);
+            }
+        }
+        let Some(grounds) = &mut self.grounds else { return };
+        grounds.tuple = tuple;
+        grounds.syn.src_addr = name(grounds.syn.src_addr);
+        grounds.syn.dst_addr = name(grounds.syn.dst_addr);
+        if let Some(flow) = grounds.previous {
+            self.set("holder.previous_flow_id", Fact::Id(tuple.id(flow.first_us, FLOW)));
         }
     }
 }

@@ -132,14 +132,11 @@ impl Subject {
     /// subject and beginning give the same id.
     #[must_use]
     pub fn finding(&self, rule: &'static Rule, state: State, at_us: u64) -> Finding {
-        let flow_id = match self.about {
-            About::Connection => self.tuple.id(self.began_us, FLOW),
-            _ => 0,
-        };
+        let (id, flow_id) = ids(rule, self.about, &self.tuple, self.began_us);
         Finding {
             rule,
             state,
-            id: self.tuple.id(self.began_us, ALERT | u64::from(rule.id)),
+            id,
             at_ns: at_us * 1000,
             began_ns: self.began_us * 1000,
             about: self.about,
@@ -152,8 +149,20 @@ impl Subject {
             severity: 3,
             confidence: Confidence::SURE,
             facts: Facts::new(),
+            grounds: None,
+            evidence: None,
         }
     }
+}
+
+/// The ids of an alert and of the connection that it is about, 0 if it is about none.
+#[must_use]
+pub fn ids(rule: &Rule, about: About, tuple: &Tuple, began_us: u64) -> (u64, u64) {
+    let flow_id = match about {
+        About::Connection => tuple.id(began_us, FLOW),
+        _ => 0,
+    };
+    (tuple.id(began_us, ALERT | u64::from(rule.id)), flow_id)
 }
 
 /// An address without its port.

@@ -20,10 +20,8 @@ fn asked_for(max_tuples: usize) -> (usize, Watch) {
     let mut watch = Watch::new(Config {
         max_tuples,
         horizon_ns: 300_000_000_000,
-        vlan_key: false,
-        hosts: xdpwatch_core::host::Hosts::default(),
-        all_reuse: false,
         seeds: [1, 2, 3, 4],
+        ..Config::default()
     });
     let mut observe = |watch: &mut Watch, records: &[Record]| {
         for batch in records.chunks(64) {

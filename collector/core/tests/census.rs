@@ -29,10 +29,8 @@ fn census(script: &str, seconds: u64) -> (String, String) {
     let mut watch = Watch::new(Config {
         max_tuples: 4096,
         horizon_ns: 300_000_000_000,
-        vlan_key: false,
-        hosts: xdpwatch_core::host::Hosts::default(),
-        all_reuse: false,
         seeds: SEEDS,
+        ..Config::default()
     });
     let mut aggregate = Aggregate::new(&Limits::default(), SEEDS);
     let mut out = Vec::new();

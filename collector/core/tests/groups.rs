@@ -31,6 +31,8 @@ fn finding(id: u64, at_ns: u64, state: State, severity: u8) -> Finding {
         severity,
         confidence: Confidence { percent: 100, reasons: Default::default() },
         facts: Facts::new(),
+        grounds: None,
+        evidence: None,
     };
     finding.set("stall_ms", Fact::Number(id as i64));
     finding

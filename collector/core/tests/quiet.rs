@@ -370,10 +370,8 @@ fn watch(hour: Hour) -> (BTreeMap<(&'static str, u8), u64>, Vec<Finding>, u64) {
     let mut watch = Watch::new(Config {
         max_tuples: 1 << 22,
         horizon_ns: 300_000_000_000,
-        vlan_key: false,
-        all_reuse: false,
-        hosts: xdpwatch_core::host::Hosts::default(),
         seeds,
+        ..Config::default()
     });
     let mut aggregate = Aggregate::new(&Limits::default(), seeds);
     let mut out: Vec<Output> = Vec::new();

@@ -11,10 +11,8 @@ fn watch(max_tuples: usize) -> Watch {
     Watch::new(Config {
         max_tuples,
         horizon_ns: 300 * SECOND_NS,
-        vlan_key: false,
-        hosts: xdpwatch_core::host::Hosts::default(),
-        all_reuse: false,
         seeds: [5, 6, 7, 8],
+        ..Config::default()
     })
 }
 

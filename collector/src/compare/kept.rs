@@ -76,6 +76,10 @@ impl Reporter for Keeper<'_> {
         self.inner.statistics(context, stats, occasion)
     }
 
+    fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {
+        self.inner.show(context, stats, trouble);
+    }
+
     fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
         self.inner.comparison(context, comparison)
     }

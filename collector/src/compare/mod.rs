@@ -156,7 +156,7 @@ impl Inputs {
     fn open(&self, point: Point) -> Result<Reader, CompareError> {
         let file = CaptureFile::open(&self.paths[point]);
         let file = file.map_err(|error| CompareError::File(self.name(point), error))?;
-        Ok(Reader::new(file, self.count))
+        Ok(Reader::new(file, self.count, None))
     }
 
     fn sample(&self, point: Point, through_nat: bool) -> Result<Sample, CompareError> {

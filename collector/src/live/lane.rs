@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use xdpwatch_prog::head::Head;
 use xdpwatch_prog::record::Record;
-use xdpwatch_prog::wire::{self, Link};
+use xdpwatch_prog::wire::{self, Link, Parsed};
 
 use super::bell::Bell;
+use super::evidence::Window;
 use super::outbox::Outbox;
 use super::writer::Headers;
 use crate::capture::clock::Clock;
 use crate::capture::source::{FRAMES_MAX, Losses, Source};
+use crate::evidence::history::History;
 use crate::handoff::{DONE, Seat};
 use crate::skips::Skips;
 use crate::stats::DetectorStats;
@@ -52,6 +54,8 @@ const WAKING_NS: u64 = 2_000_000;
 /// What a worker shows of itself while it runs.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
+    /// When it was shown last.
+    pub at: Option<Instant>,
     /// Frames taken.
     pub received: u64,
     /// Frames without a readable head.
@@ -101,6 +105,8 @@ pub struct Lane<S> {
     pub worker: Worker,
     /// Where its outputs go.
     pub outbox: Arc<Outbox>,
+    /// What it remembers for evidence, if it does, and where it is asked for it.
+    pub evidence: Option<(History, Arc<Window>)>,
     /// Where it shows its numbers.
     pub shown: Arc<Mutex<Shown>>,
     /// The rest.
@@ -119,17 +125,22 @@ impl<S: Source> Lane<S> {
         self.flush(DONE);
         while !self.seat.all_done() {
             self.observe(&mut records);
+            self.answer();
             std::thread::sleep(Duration::from_micros(200));
         }
         self.observe(&mut records);
         self.worker.finish(self.shared.clock.now_ns());
         self.send_outputs(DONE);
         self.show(&mut counts);
+        if let Some((history, window)) = self.evidence.take() {
+            window.leave(history);
+        }
     }
 
     fn capture(&mut self, counts: &mut Shown, records: &mut Vec<Record>) -> io::Result<()> {
         let mut rounds = 0;
         let mut idle_since = None;
+        self.show(counts);
         let mut shown_at = Instant::now();
         let latest_ns = AtomicU64::new(0);
         loop {
@@ -144,6 +155,7 @@ impl<S: Source> Lane<S> {
                 self.flush(latest_ns.load(Ordering::Relaxed));
             }
             self.observe(records);
+            self.answer();
             if shown_at.elapsed() >= SHOW_INTERVAL {
                 shown_at = Instant::now();
                 self.show(counts);
@@ -179,8 +191,9 @@ impl<S: Source> Lane<S> {
             return self.source.wait(bell.as_raw_fd(), SHORT_SLEEP_MS);
         }
         bell.lie_down();
-        // What was sent before the others could see that it sleeps did not ring.
-        let result = match self.seat.has_mail() {
+        // What was sent or asked before the others could see that it sleeps did not ring.
+        let asked = self.evidence.as_ref().is_some_and(|(_, window)| window.is_asked());
+        let result = match asked || self.seat.has_mail() {
             true => Ok(()),
             false => self.source.wait(bell.as_raw_fd(), LONG_SLEEP_MS),
         };
@@ -190,7 +203,7 @@ impl<S: Source> Lane<S> {
 
     /// Takes what is in the ring, at most one batch.
     fn receive(&mut self, counts: &mut Shown, latest_ns: &AtomicU64) -> io::Result<usize> {
-        let Self { source, seat, shared, .. } = self;
+        let Self { source, seat, shared, evidence, .. } = self;
         let received = source.receive(|bytes| {
             let Ok((head, frame)) = Head::split(bytes) else {
                 counts.bad_heads += 1;
@@ -201,8 +214,14 @@ impl<S: Source> Lane<S> {
             if let Some(headers) = &shared.headers {
                 headers.put(at_ns, head.frame_len, frame);
             }
-            match wire::parse_record(frame, head.frame_len, at_ns, Link::Ethernet) {
-                Ok(record) if shared.wants_more() => seat.give(&record),
+            match wire::parse(frame, head.frame_len, at_ns, Link::Ethernet) {
+                Ok(Parsed { record, header_end }) if shared.wants_more() => {
+                    if let Some((history, _)) = evidence {
+                        let headers = &frame[..header_end.min(frame.len())];
+                        history.put(&record, Link::Ethernet, headers);
+                    }
+                    seat.give(&record);
+                }
                 Ok(_) => counts.beyond_count += 1,
                 Err(skip) => counts.skips.count(skip),
             }
@@ -223,6 +242,13 @@ impl<S: Source> Lane<S> {
         if reached_ns != DONE {
             self.worker.tick(reached_ns);
             self.send_outputs(reached_ns);
+        }
+    }
+
+    /// Answers who asks for evidence.
+    fn answer(&self) {
+        if let Some((history, window)) = &self.evidence {
+            window.answer(history);
         }
     }
 
@@ -248,6 +274,7 @@ impl<S: Source> Lane<S> {
     }
 
     fn show(&self, counts: &mut Shown) {
+        counts.at = Some(Instant::now());
         counts.handoff_lost = self.seat.lost();
         counts.late = self.seat.late();
         counts.detector = self.worker.stats();
@@ -326,6 +353,7 @@ mod tests {
             horizon_ns: 0,
             vlan_key: false,
             all_reuse: false,
+            carries_data: false,
             hosts: Hosts::default(),
             limits: Limits::default(),
             seeds: FILE_SEEDS,
@@ -345,6 +373,7 @@ mod tests {
             seat,
             worker: Worker::new(&detection, 2),
             outbox: Arc::new(Outbox::new()),
+            evidence: None,
             shown: Arc::default(),
             shared: shared.clone(),
         };

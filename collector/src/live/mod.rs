@@ -3,6 +3,7 @@
 
 mod aggregator;
 mod bell;
+mod evidence;
 mod lane;
 mod latency;
 mod loss;
@@ -14,7 +15,7 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
@@ -25,21 +26,26 @@ use crate::alerts::{Alerts, Audience};
 use crate::args::Args;
 use crate::capture::clock::Clock;
 use crate::capture::sys;
+use crate::evidence::Archive;
 use crate::report::{Context, Occasion, Origin, Reporter};
-use crate::stats::FindingStats;
+use crate::stats::{FindingStats, Stats};
 use crate::stop::Requests;
 use crate::worker::Detection;
 
+use evidence::Files;
 use latency::Latencies;
 use placement::Placement;
 use plan::Plan;
-use vantage::Vantage;
+use vantage::{Outward, Vantage};
 
 /// Findings that may wait for the reporter.
 const FINDINGS_WAITING: usize = 4096;
 
 /// How often the end, signals and intervals are looked at.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How often the numbers are shown to those who ask over HTTP.
+const SHOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the drift of UTC is read.
 const DRIFT_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,17 +70,29 @@ pub fn run(
     let (tell, told) = sync_channel(FINDINGS_WAITING);
     let left =
         args.count.map(|count| Arc::new(AtomicI64::new(count.try_into().unwrap_or(i64::MAX))));
-    let mut desk = Desk::new(reporter, sensor, args, detection);
+    let keeping = args.evidence.set_up(detection)?;
+    let (files, documents) = match &keeping {
+        Some(setup) => {
+            let (files, documents) = Files::start(Arc::clone(setup.archive()))?;
+            (Some(files), Some(documents))
+        }
+        None => (None, None),
+    };
+    let keeping = keeping.zip(documents);
+    let mut desk = Desk::new(reporter, sensor, args, detection)?;
+    desk.archive = keeping.as_ref().map(|(setup, _)| Arc::clone(setup.archive()));
     let mut vantages = Vec::new();
     // Every refusal comes before the first change, whichever interface it concerns.
     let plans = args.iface.iter().map(|name| plan::plan(name, args));
     let mut plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
     place(&mut plans, args);
     for plan in plans {
-        let tell: SyncSender<Told> = tell.clone();
-        vantages.push(Vantage::start(plan, vantages.len(), args, detection, tell, left.clone())?);
+        let outward = Outward { tell: tell.clone(), keeping: keeping.clone() };
+        let number = vantages.len();
+        vantages.push(Vantage::start(plan, number, args, detection, outward, left.clone())?);
     }
-    drop(tell);
+    drop((tell, keeping));
+    desk.show(&vantages)?;
     let started = Instant::now();
     let ended = loop {
         let over = args.duration.is_some_and(|duration| started.elapsed() >= duration)
@@ -94,6 +112,9 @@ pub fn run(
     desk.drain(&vantages, &told)?;
     for vantage in &mut vantages {
         vantage.join();
+    }
+    if let Some(files) = files {
+        files.join();
     }
     desk.close(&mut vantages)?;
     ended.map(|()| desk.findings())
@@ -124,6 +145,8 @@ struct Desk<'a> {
     drift_read: Instant,
     interval: Option<Duration>,
     interval_began: Instant,
+    archive: Option<Arc<Archive>>,
+    shown: Instant,
 }
 
 impl<'a> Desk<'a> {
@@ -132,13 +155,15 @@ impl<'a> Desk<'a> {
         sensor: &str,
         args: &Args,
         detection: &Detection,
-    ) -> Self {
-        let alerts = || Alerts::new(group::Config::default(), detection.seeds);
+    ) -> anyhow::Result<Self> {
+        let redactor = args.evidence.redactor()?;
+        let config = group::Config::default;
+        let alerts = || Alerts::new(config(), detection.seeds, redactor.clone());
         let context = |name: &String| Context {
             sensor: sensor.to_owned(),
             origin: Origin::Interface(name.clone()),
         };
-        Self {
+        Ok(Self {
             reporter,
             contexts: args.iface.iter().map(context).collect(),
             alerts: args.iface.iter().map(|_| alerts()).collect(),
@@ -149,7 +174,9 @@ impl<'a> Desk<'a> {
             drift_read: Instant::now(),
             interval: args.stats_interval,
             interval_began: Instant::now(),
-        }
+            archive: None,
+            shown: Instant::now(),
+        })
     }
 
     /// Waits a moment for a finding and does what else is due.
@@ -175,6 +202,10 @@ impl<'a> Desk<'a> {
         if self.drift_read.elapsed() >= DRIFT_INTERVAL {
             self.drift_read = Instant::now();
             self.drift_ns = vantages.first().map_or(0, |vantage| vantage.clock().drift_ns());
+        }
+        if self.shown.elapsed() >= SHOW_INTERVAL {
+            self.shown = Instant::now();
+            self.show(vantages)?;
         }
         let due = self.interval.is_some_and(|interval| self.interval_began.elapsed() >= interval);
         if due {
@@ -235,12 +266,27 @@ impl<'a> Desk<'a> {
         self.statistics(vantages, Occasion::End)
     }
 
+    /// Shows the numbers as they are now, and whether all is well.
+    fn show(&mut self, vantages: &[Vantage]) -> anyhow::Result<()> {
+        for (index, vantage) in vantages.iter().enumerate() {
+            let stats = self.stats(index, vantage, false)?;
+            self.reporter.show(&self.contexts[index], &stats, vantage.trouble());
+        }
+        Ok(())
+    }
+
+    fn stats(&self, index: usize, vantage: &Vantage, is_end: bool) -> anyhow::Result<Stats> {
+        let mut stats = vantage.stats(is_end)?;
+        self.alerts[index].add_to(&mut stats);
+        stats.latency = Some(self.latencies[index].summary());
+        stats.evidence = self.archive.as_ref().map(|archive| archive.counts());
+        stats.at_ns = stats.at_ns.saturating_add_signed(self.drift_ns);
+        Ok(stats)
+    }
+
     fn statistics(&mut self, vantages: &[Vantage], occasion: Occasion) -> anyhow::Result<()> {
         for (index, vantage) in vantages.iter().enumerate() {
-            let mut stats = vantage.stats(occasion == Occasion::End)?;
-            self.alerts[index].add_to(&mut stats);
-            stats.latency = Some(self.latencies[index].summary());
-            stats.at_ns = stats.at_ns.saturating_add_signed(self.drift_ns);
+            let stats = self.stats(index, vantage, occasion == Occasion::End)?;
             self.reporter.statistics(&self.contexts[index], &stats, occasion)?;
         }
         Ok(())

@@ -12,6 +12,9 @@ use std::time::Duration;
 use anyhow::Context;
 use crossbeam::queue::ArrayQueue;
 use xdpwatch_prog::maps::HEADERS_MAX;
+use xdpwatch_prog::wire::Link;
+
+use crate::pcapng;
 
 /// Headers that may wait for the disk.
 const PLACES: usize = 1 << 14;
@@ -26,6 +29,18 @@ struct Header {
     frame_len: u32,
     len: u16,
     bytes: [u8; HEADERS_MAX],
+}
+
+impl Header {
+    fn packet(&self) -> pcapng::Packet<'_> {
+        pcapng::Packet {
+            interface: 0,
+            at_ns: self.at_ns,
+            frame_len: self.frame_len,
+            bytes: &self.bytes[..usize::from(self.len)],
+            comment: "",
+        }
+    }
 }
 
 /// What workers and writer share.
@@ -69,7 +84,10 @@ impl Writer {
     pub fn create(path: &Path, interface: &str) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
         let mut out = BufWriter::new(file);
-        write_file_header(&mut out, interface)
+        pcapng::write_section(&mut out, "")
+            .and_then(|()| {
+                pcapng::write_interface(&mut out, Link::Ethernet, interface, HEADERS_MAX)
+            })
             .with_context(|| format!("writing to {}", path.display()))?;
         let headers = Arc::new(Headers {
             queue: ArrayQueue::new(PLACES),
@@ -108,7 +126,7 @@ fn write_headers(out: &mut impl Write, headers: &Headers) -> io::Result<()> {
         round.extend(std::iter::from_fn(|| headers.queue.pop()).take(PLACES));
         round.sort_by_key(|header| header.at_ns);
         for header in round.drain(..) {
-            write_packet(out, &header)?;
+            pcapng::write_packet(out, &header.packet())?;
         }
         if is_last && headers.queue.is_empty() {
             return out.flush();
@@ -116,53 +134,6 @@ fn write_headers(out: &mut impl Write, headers: &Headers) -> io::Result<()> {
         out.flush()?;
         thread::sleep(PAUSE);
     }
-}
-
-/// Section header and one Ethernet interface with nanoseconds (pcapng, 4.1 and 4.2).
-fn write_file_header(out: &mut impl Write, interface: &str) -> io::Result<()> {
-    let mut section = Vec::new();
-    section.extend(0x1a2b_3c4du32.to_le_bytes());
-    section.extend(1u16.to_le_bytes());
-    section.extend(0u16.to_le_bytes());
-    section.extend(u64::MAX.to_le_bytes());
-    write_block(out, 0x0a0d_0d0a, &section)?;
-    let mut description = Vec::new();
-    description.extend(1u16.to_le_bytes());
-    description.extend(0u16.to_le_bytes());
-    description.extend((HEADERS_MAX as u32).to_le_bytes());
-    push_option(&mut description, 2, interface.as_bytes());
-    push_option(&mut description, 9, &[9]);
-    push_option(&mut description, 0, &[]);
-    write_block(out, 1, &description)
-}
-
-/// An enhanced packet block (pcapng, 4.3).
-fn write_packet(out: &mut impl Write, header: &Header) -> io::Result<()> {
-    let bytes = &header.bytes[..usize::from(header.len)];
-    let mut body = Vec::with_capacity(20 + HEADERS_MAX);
-    body.extend(0u32.to_le_bytes());
-    body.extend(((header.at_ns >> 32) as u32).to_le_bytes());
-    body.extend((header.at_ns as u32).to_le_bytes());
-    body.extend(u32::from(header.len).to_le_bytes());
-    body.extend(header.frame_len.max(header.len.into()).to_le_bytes());
-    body.extend(bytes);
-    body.resize(body.len().next_multiple_of(4), 0);
-    write_block(out, 6, &body)
-}
-
-fn push_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
-    body.extend(code.to_le_bytes());
-    body.extend((value.len() as u16).to_le_bytes());
-    body.extend(value);
-    body.resize(body.len().next_multiple_of(4), 0);
-}
-
-fn write_block(out: &mut impl Write, kind: u32, body: &[u8]) -> io::Result<()> {
-    let len = (body.len() as u32 + 12).to_le_bytes();
-    out.write_all(&kind.to_le_bytes())?;
-    out.write_all(&len)?;
-    out.write_all(body)?;
-    out.write_all(&len)
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub fn run(
         worker.outputs.drain(..).for_each(|output| merge.push(0, output));
         merge.advance(0, records.last().map_or(0, |record| record.at_ns));
         merge.drain(&mut |output| sink.handle(output));
+        sink.show(|| stats(reader, &worker));
         if requests.take_stats() {
             sink.statistics(stats(reader, &worker), Occasion::Asked);
         }

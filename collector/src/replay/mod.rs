@@ -9,8 +9,12 @@ mod threads;
 
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use crate::capture::file::{CaptureFile, FileError};
+use crate::evidence::args::Setup;
+use crate::evidence::history::{History, Keep};
+use crate::evidence::redact::Redactor;
 use crate::report::{Context, Occasion, Reporter};
 use crate::sink::Sink;
 use crate::stats::{FindingStats, Stats};
@@ -28,6 +32,10 @@ pub struct Options {
     pub workers: usize,
     /// Stop after this many packets.
     pub count: Option<u64>,
+    /// Evidence files, if they are wanted.
+    pub evidence: Option<Setup>,
+    /// What renames addresses, if that is wanted.
+    pub redactor: Option<Redactor>,
 }
 
 /// How a file's replay ended.
@@ -59,8 +67,13 @@ pub fn replay(
             return Ok(Outcome { findings: stats.findings, stats, problem: Some(problem) });
         }
     };
-    let mut reader = Reader::new(file, options.count);
-    let mut sink = Sink::new(&options.detection, context, reporter);
+    let history =
+        options.evidence.as_ref().map(|setup| Arc::new(Mutex::new(remember(setup, options))));
+    let mut reader = Reader::new(file, options.count, history.clone());
+    let mut sink = Sink::new(&options.detection, context, reporter, options.redactor.clone());
+    if let Some((setup, history)) = options.evidence.as_ref().zip(history) {
+        sink.keep_evidence(setup.clerk(context.name()), history);
+    }
     let (mut stats, problem) = if options.workers == 1 {
         inline::run(&mut reader, options, &mut sink, requests)
     } else {
@@ -70,4 +83,12 @@ pub fn replay(
     sink.statistics(stats.clone(), Occasion::End);
     sink.result()?;
     Ok(Outcome { findings: sink.findings(), stats, problem })
+}
+
+/// A history that answers the same whatever the number of workers and the size of batches: it is
+/// longer by as much as the reader may be ahead of the findings.
+fn remember(setup: &Setup, options: &Options) -> History {
+    let round = options.detection.batch * options.workers;
+    let rounds = if options.workers == 1 { 1 } else { threads::ROUNDS_AHEAD };
+    History::new(setup.depth, round * rounds, Keep::Transitions, options.detection.seeds[2])
 }

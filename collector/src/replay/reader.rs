@@ -1,9 +1,12 @@
-//! Packets of a file become records in order of time.
+//! Packets of a file become records in order of time; their headers are remembered for evidence.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use xdpwatch_prog::record::Record;
-use xdpwatch_prog::wire;
+use xdpwatch_prog::wire::{self, Parsed};
 
 use crate::capture::file::{CaptureFile, FileError, Packet};
+use crate::evidence::history::History;
 use crate::progress::Bar;
 use crate::skips::Skips;
 use crate::stats::{FileStats, Stats};
@@ -17,6 +20,7 @@ pub struct Reader {
     bar: Bar,
     clock: Clock,
     left: u64,
+    history: Option<Arc<Mutex<History>>>,
 }
 
 #[derive(Debug, Default)]
@@ -27,10 +31,15 @@ struct Clock {
 }
 
 impl Reader {
-    /// Reads at most `count` packets of `file`.
-    pub fn new(file: CaptureFile, count: Option<u64>) -> Self {
+    /// Reads at most `count` packets of `file`; headers go into `history`.
+    pub fn new(
+        file: CaptureFile,
+        count: Option<u64>,
+        history: Option<Arc<Mutex<History>>>,
+    ) -> Self {
         let bar = Bar::new(file.progress().size);
-        Self { file, bar, clock: Clock::default(), left: count.unwrap_or(u64::MAX) }
+        let left = count.unwrap_or(u64::MAX);
+        Self { file, bar, clock: Clock::default(), left, history }
     }
 
     /// Whether many tuples are to be expected; of an unknown size, they are.
@@ -45,6 +54,9 @@ impl Reader {
     pub fn fill(&mut self, records: &mut Vec<Record>, max: usize) -> Result<bool, FileError> {
         let end = records.len() + max;
         let mut more = true;
+        let history = self.history.as_ref();
+        let mut history =
+            history.map(|history| history.lock().unwrap_or_else(PoisonError::into_inner));
         let mut result = Ok(());
         while more && records.len() < end {
             if self.left == 0 {
@@ -52,9 +64,7 @@ impl Reader {
             }
             let clock = &mut self.clock;
             let mut take = |packet: Packet<'_>| {
-                if let Some(record) = clock.record(&packet) {
-                    records.push(record);
-                }
+                records.extend(clock.record(&packet, history.as_deref_mut()));
             };
             match self.file.next(&mut take) {
                 Ok(read) => {
@@ -103,11 +113,15 @@ impl Reader {
 
 impl Clock {
     /// The packet's record, if it is one, at a time that is never before an earlier packet's.
-    fn record(&mut self, packet: &Packet<'_>) -> Option<Record> {
+    fn record(&mut self, packet: &Packet<'_>, history: Option<&mut History>) -> Option<Record> {
         self.backwards += u64::from(packet.at_ns < self.latest_ns);
         self.latest_ns = self.latest_ns.max(packet.at_ns);
-        let parsed =
-            wire::parse_record(packet.bytes, packet.frame_len, self.latest_ns, packet.link);
-        parsed.map_err(|skip| self.skips.count(skip)).ok()
+        let parsed = wire::parse(packet.bytes, packet.frame_len, self.latest_ns, packet.link);
+        let Parsed { record, header_end } = parsed.map_err(|skip| self.skips.count(skip)).ok()?;
+        if let Some(history) = history {
+            let headers = &packet.bytes[..header_end.min(packet.bytes.len())];
+            history.put(&record, packet.link, headers);
+        }
+        Some(record)
     }
 }

@@ -21,6 +21,10 @@ use crate::worker::Worker;
 /// Rounds that may wait for a worker.
 const ROUNDS_WAITING: usize = 16;
 
+/// Rounds that may have been read after one whose findings are being reported: waiting for a worker,
+/// waiting for the merge, and those in hands.
+pub const ROUNDS_AHEAD: usize = 2 * ROUNDS_WAITING + 4;
+
 /// One worker's share of a round.
 struct Share {
     records: Vec<Record>,
@@ -81,14 +85,15 @@ pub fn run(
             if sink.failed() {
                 locked(read, |read| read.gave_up = true);
             }
+            sink.show(|| combined(read, &detectors));
             if requests.take_stats() {
-                sink.statistics(combined(read, &detectors).0, Occasion::Asked);
+                sink.statistics(combined(read, &detectors), Occasion::Asked);
             }
         }
         merge.finish(&mut |output| sink.handle(output));
     });
     sink.finish(locked(&read, |read| read.stats.at_ns));
-    combined(&read, &detectors)
+    (combined(&read, &detectors), locked(&read, |read| read.problem.take()))
 }
 
 /// Reads the file and deals its records out.
@@ -149,12 +154,12 @@ fn work(lane: usize, mut worker: Worker, shares: &Receiver<Share>, results: &Syn
     }
 }
 
-fn combined(read: &Mutex<Read>, detectors: &[DetectorStats]) -> (Stats, Option<FileError>) {
-    let (mut stats, problem) = locked(read, |read| (read.stats.clone(), read.problem.take()));
+fn combined(read: &Mutex<Read>, detectors: &[DetectorStats]) -> Stats {
+    let mut stats = locked(read, |read| read.stats.clone());
     for detector in detectors {
         stats.detector.add(detector);
     }
-    (stats, problem)
+    stats
 }
 
 /// Runs `f` on what the lock guards; a panic elsewhere does not make these numbers wrong.

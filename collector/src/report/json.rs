@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 use xdpwatch_core::census::{Row, STATES};
-use xdpwatch_core::finding::{About, Fact, Finding, State};
+use xdpwatch_core::finding::{About, Evidence, Fact, Finding, State};
 use xdpwatch_core::group::Change;
 use xdpwatch_core::legs::Balancer;
 
@@ -14,6 +14,7 @@ use super::community_id::community_id;
 use super::time::rfc3339;
 use super::{Context, Occasion, Origin, Reporter, comparison, text};
 use crate::compare::Comparison;
+use crate::evidence::store::file_name;
 use crate::stats::Stats;
 
 /// The JSON Schema of every event.
@@ -60,28 +61,36 @@ impl<W: Write> Reporter for Json<W> {
         stats: &Stats,
         occasion: Occasion,
     ) -> io::Result<()> {
-        let mut event = envelope(context, "stats", stats.at_ns);
-        let mut groups: Map<String, Value> = Map::new();
-        groups.insert("occasion".to_owned(), json!(occasion.word()));
-        stats.each(&mut |group, name, value| {
-            let group = groups.entry(group).or_insert_with(|| json!({}));
-            group[name] = json!(value);
-        });
-        groups.insert("census".to_owned(), census(&stats.census.services, true));
-        groups.insert("census_sources".to_owned(), census(&stats.census.sources, false));
-        event.insert("stats".to_owned(), Value::Object(groups));
-        if !stats.balancers.is_empty() {
-            let balancers: Vec<Value> = stats.balancers.iter().map(balancer).collect();
-            event.insert("balancers".to_owned(), json!(balancers));
-        }
-        self.line(&event)
+        self.line(&statistics(context, stats, occasion))
     }
+
+    fn show(&mut self, _: &Context, _: &Stats, _: Option<String>) {}
 
     fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
         let mut event = envelope(context, "comparison", comparison.at_ns);
         event.insert("comparison".to_owned(), comparison::object(comparison));
         self.line(&event)
     }
+}
+
+/// Statistics as an event.
+#[must_use]
+pub fn statistics(context: &Context, stats: &Stats, occasion: Occasion) -> Map<String, Value> {
+    let mut event = envelope(context, "stats", stats.at_ns);
+    let mut groups: Map<String, Value> = Map::new();
+    groups.insert("occasion".to_owned(), json!(occasion.word()));
+    stats.each(&mut |group, name, value| {
+        let group = groups.entry(group).or_insert_with(|| json!({}));
+        group[name] = json!(value);
+    });
+    groups.insert("census".to_owned(), census(&stats.census.services, true));
+    groups.insert("census_sources".to_owned(), census(&stats.census.sources, false));
+    event.insert("stats".to_owned(), Value::Object(groups));
+    if !stats.balancers.is_empty() {
+        let balancers: Vec<Value> = stats.balancers.iter().map(balancer).collect();
+        event.insert("balancers".to_owned(), json!(balancers));
+    }
+    event
 }
 
 /// Who is what behind a balanced service.
@@ -207,7 +216,7 @@ fn alert_object(finding: &Finding, group_id: u64) -> Value {
         .into_iter()
         .map(|a| json!({ "component": a.component, "setting": a.setting, "why": a.why }))
         .collect();
-    json!({
+    let mut object = json!({
         "signature": finding.rule.name,
         "signature_id": finding.rule.id,
         "category": finding.cause,
@@ -219,7 +228,12 @@ fn alert_object(finding: &Finding, group_id: u64) -> Value {
         "confidence_reasons": finding.confidence.reasons.as_slice(),
         "summary": text::summary(finding),
         "advice": advice,
-    })
+    });
+    if let Some(evidence) = finding.evidence {
+        object["evidence"] = json!(file_name(finding.id));
+        object["evidence_complete"] = json!(evidence == Evidence::Seen);
+    }
+    object
 }
 
 /// Labelled facts as an object; dots in a label make objects within it.

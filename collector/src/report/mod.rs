@@ -10,7 +10,7 @@ mod rules_text;
 mod source_advice;
 mod source_text;
 mod summary;
-mod text;
+pub mod text;
 pub mod time;
 
 use std::io::{self, Write};
@@ -96,6 +96,10 @@ pub trait Reporter {
         stats: &Stats,
         occasion: Occasion,
     ) -> io::Result<()>;
+
+    /// Shows statistics to those who may ask at any time, and what keeps the vantage point from being
+    /// ready, if anything does. Nothing is written.
+    fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>);
 
     /// Reports what two captures say together; the context is the first one's.
     ///

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 
-use xdpwatch_core::finding::{About, Endpoint, Fact, Finding, State};
+use xdpwatch_core::finding::{About, Endpoint, Evidence, Fact, Finding, State};
 use xdpwatch_core::group::Change;
 
 use super::advice::advice;
@@ -13,6 +13,7 @@ use super::{
     Context, Occasion, Reporter, comparison, group as group_text, rules_text, source_text, summary,
 };
 use crate::compare::Comparison;
+use crate::evidence::store::file_name;
 use crate::stats::Stats;
 
 /// Blocks of text.
@@ -60,6 +61,8 @@ impl<W: Write> Reporter for Text<W> {
         self.out.write_all(summary::block(context, stats, occasion).as_bytes())?;
         self.out.flush()
     }
+
+    fn show(&mut self, _: &Context, _: &Stats, _: Option<String>) {}
 
     fn comparison(&mut self, _context: &Context, comparison: &Comparison) -> io::Result<()> {
         self.out.write_all(comparison::block(comparison).as_bytes())?;
@@ -199,6 +202,9 @@ pub fn details(text: &mut String, label: &str, finding: &Finding, utc_offset_ns:
         }
     }
     line("sure", confidence(finding));
+    if let Some(evidence) = evidence(finding) {
+        line("evidence", evidence);
+    }
     for (n, advice) in advice(finding).into_iter().enumerate() {
         let label = if n == 0 { "to do" } else { "" };
         line(label, format!("{}: {} ({})", advice.component, advice.setting, advice.why));
@@ -319,6 +325,14 @@ fn leg(finding: &Finding, which: &str) -> Option<String> {
     Some(format!("{} -> {}", end("src_ip", "src_port")?, end("dest_ip", "dest_port")?))
 }
 
+fn evidence(finding: &Finding) -> Option<String> {
+    let name = file_name(finding.id);
+    Some(match finding.evidence? {
+        Evidence::Seen => name,
+        Evidence::Rebuilt => format!("{name} (the earlier connection is rebuilt)"),
+    })
+}
+
 fn confidence(finding: &Finding) -> String {
     let reasons = finding.confidence.reasons.join(", ");
     let percent = finding.confidence.percent;
@@ -349,7 +363,8 @@ pub(super) fn seconds(finding: &Finding, label: &str) -> String {
 }
 
 /// A signed number with its digits in groups of three.
-fn grouped(number: i64) -> String {
+#[must_use]
+pub fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "+" });
     for (n, digit) in digits.chars().enumerate() {

@@ -227,11 +227,20 @@ impl Reporter for WithWebhooks<'_> {
         stats: &Stats,
         occasion: Occasion,
     ) -> io::Result<()> {
-        let stats = Stats { webhooks: Some(self.webhooks.stats()), ..stats.clone() };
-        self.inner.statistics(context, &stats, occasion)
+        self.inner.statistics(context, &self.with_own(stats), occasion)
+    }
+
+    fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {
+        self.inner.show(context, &self.with_own(stats), trouble);
     }
 
     fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
         self.inner.comparison(context, comparison)
+    }
+}
+
+impl WithWebhooks<'_> {
+    fn with_own(&self, stats: &Stats) -> Stats {
+        Stats { webhooks: Some(self.webhooks.stats()), ..stats.clone() }
     }
 }

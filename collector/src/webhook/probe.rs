@@ -109,6 +109,8 @@ fn finding(state: State, at_ns: u64) -> Finding {
         severity: 2,
         confidence: Confidence { percent: 100, reasons: Default::default() },
         facts: Facts::new(),
+        grounds: None,
+        evidence: None,
     };
     let outcome = if state == State::Firing { "pending" } else { "recovered" };
     finding.set("holder.state", Fact::Word("time_wait"));

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "webhook")]
 pub mod hook;
+#[cfg(feature = "api")]
+pub mod http;
 #[cfg(feature = "xdp")]
 pub mod lab;
 #[cfg(feature = "xdp")]

@@ -4,7 +4,7 @@
 //! resolved once the outcome is known. Accepted reuse is a finding only when asked for.
 
 use crate::contest::{Answer, Contest, Event};
-use crate::finding::{Confidence, Endpoint, Fact, Facts, Finding, Rule, State};
+use crate::finding::{Confidence, Endpoint, Fact, Facts, Finding, Grounds, Rule, State};
 use crate::flow::{IDLE_UNKNOWN, marks};
 use crate::holding::Sender;
 use crate::host::{Holder, Model, Refusal, Verdict};
@@ -108,6 +108,11 @@ fn finding(contest: &Contest, state: State, outcome: Outcome, now_us: u64) -> Fi
         severity: severity(contest, outcome),
         confidence: confidence(contest, outcome),
         facts: facts(contest, outcome, cause),
+        grounds: Some(Grounds {
+            tuple: contest.tuple,
+            syn: contest.syn,
+            previous: contest.previous,
+        }),
         ..Subject::attempt(contest).finding(&RULE, state, now_us)
     }
 }

@@ -1,18 +1,22 @@
-//! One interface under watch: checked, loaded, opened, attached; stopped in the opposite order.
+//! One interface under watch: loaded, opened, attached; stopped in the opposite order. What it counts
+//! is in [`stats`], what it adds for evidence in [`evidence`].
+
+mod evidence;
+mod stats;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tracing::{info, warn};
 use xdpwatch_prog::maps::HEADERS_BYTES;
 
 use super::bell::Bell;
+use super::evidence::Window;
 use super::lane::{Lane, Shared, Shown};
-use super::loss::{Losses, Sample};
+use super::loss::Losses;
 use super::outbox::Outbox;
 use super::plan::{Plan, settings};
 use super::writer::Writer;
@@ -23,14 +27,21 @@ use crate::capture::clock::Clock;
 use crate::capture::source::Source;
 use crate::capture::sys::{self, Promiscuous};
 use crate::capture::tap::Tap;
+use crate::evidence::Document;
+use crate::evidence::args::Setup;
 use crate::handoff;
-use crate::health::Lost;
 use crate::run::complain;
-use crate::skips::Skips;
-use crate::stats::{Live, Stats};
 use crate::worker::{Detection, Worker};
 use crate::xdp::interface::{Interface, mapped};
 use crate::xdp::program::{Attachment, Program, ProgramCounters};
+
+/// Where what is found goes.
+pub struct Outward {
+    /// To the reporter.
+    pub tell: SyncSender<Told>,
+    /// To files, if evidence is kept.
+    pub keeping: Option<(Setup, SyncSender<Document>)>,
+}
 
 /// An interface under watch.
 pub struct Vantage {
@@ -44,6 +55,7 @@ pub struct Vantage {
     clock: Clock,
     shown: Vec<Arc<Mutex<Shown>>>,
     outboxes: Vec<Arc<Outbox>>,
+    windows: Vec<Arc<Window>>,
     bells: Arc<[Bell]>,
     /// A processor for each worker, where it is known.
     cpus: Vec<usize>,
@@ -69,7 +81,7 @@ impl Vantage {
         number: usize,
         args: &Args,
         detection: &Detection,
-        tell: SyncSender<Told>,
+        outward: Outward,
         left: Option<Arc<AtomicI64>>,
     ) -> anyhow::Result<Self> {
         let Plan { interface, workers, cpus } = plan;
@@ -98,6 +110,7 @@ impl Vantage {
             clock: Clock::start(),
             shown: Vec::new(),
             outboxes: Vec::new(),
+            windows: Vec::new(),
             aggregator: Arc::default(),
             receives: String::new(),
             writer,
@@ -109,7 +122,7 @@ impl Vantage {
             Mode::Tap => vantage.start_tap(args, detection, left),
         };
         let attached = started
-            .and_then(|()| vantage.start_aggregator(number, detection, tell))
+            .and_then(|()| vantage.start_aggregator(number, detection, outward))
             .and_then(|()| vantage.attach(args));
         if let Err(error) = attached {
             vantage.stop();
@@ -182,8 +195,9 @@ impl Vantage {
             self.shown.push(Arc::clone(&shown));
             let worker = Worker::new(detection, workers);
             worker.use_huge_pages();
+            let evidence = self.remember(args, detection);
             let shared = shared.clone();
-            lanes.push(Lane { number, source, seat, worker, outbox, shown, shared });
+            lanes.push(Lane { number, source, seat, worker, outbox, evidence, shown, shared });
         }
         for (number, lane) in lanes.into_iter().enumerate() {
             let cpu = self.cpus.get(number).copied();
@@ -205,8 +219,12 @@ impl Vantage {
         &mut self,
         number: usize,
         detection: &Detection,
-        tell: SyncSender<Told>,
+        outward: Outward,
     ) -> anyhow::Result<()> {
+        let tell = match outward.keeping {
+            Some((setup, files)) => self.start_stage(&setup, files, outward.tell)?,
+            None => outward.tell,
+        };
         let outboxes = self.outboxes.clone();
         let shown = Arc::clone(&self.aggregator);
         let (bells, detection) = (Arc::clone(&self.bells), detection.clone());
@@ -279,69 +297,5 @@ impl Vantage {
     /// Its clock.
     pub fn clock(&self) -> Clock {
         self.clock
-    }
-
-    /// Counts losses into the window, and tells the aggregator; `now` is since the start.
-    ///
-    /// # Errors
-    /// The counters can't be read.
-    pub fn watch_losses(&mut self, now: Duration, is_end: bool) -> anyhow::Result<()> {
-        let stats = self.stats(is_end)?;
-        let live = stats.live.unwrap_or_default();
-        let lost = Lost::of(&live, &stats.detector);
-        let wanted = live.selected + live.not_handed_over;
-        self.losses.sample(now, Sample { seen: live.seen, wanted, lost });
-        let ppm = u32::try_from(self.losses.window().evidence_ppm).unwrap_or(u32::MAX);
-        self.aggregator.loss_ppm.store(ppm, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Frames that the rings hold at most.
-    fn in_rings_max(&self) -> u64 {
-        self.shown.len() as u64 * self.ring_size
-    }
-
-    /// Everything counted so far. At the end, when no frame is on its way any more, selected frames
-    /// that reached neither a ring nor one of its loss counters are redirect errors.
-    ///
-    /// # Errors
-    /// The counters can't be read.
-    pub fn stats(&self, is_end: bool) -> anyhow::Result<Stats> {
-        let mut live = Live::default();
-        let program = self.counters.read(&mut live).context("reading the program's counters")?;
-        let mut skips = Skips::default();
-        let mut stats = Stats { at_ns: self.clock.now_ns(), program, ..Stats::default() };
-        for shown in self.shown() {
-            live.received += shown.received;
-            live.bad_heads += shown.bad_heads;
-            live.beyond_count += shown.beyond_count;
-            live.handoff_lost += shown.handoff_lost;
-            live.late += shown.late;
-            live.rx_ring_full += shown.losses.ring_full;
-            live.rx_dropped += shown.losses.dropped;
-            live.fill_ring_empty += shown.losses.fill_ring_empty;
-            skips.add(&shown.skips);
-            stats.detector.add(&shown.detector);
-        }
-        let found = live.received + live.rx_ring_full + live.rx_dropped;
-        let on_the_way = if is_end { 0 } else { self.in_rings_max() };
-        live.redirect_errors = live.selected.saturating_sub(found + on_the_way);
-        live.nic_lost = self.interface.lost().saturating_sub(self.lost_before);
-        live.aggregator_lost = self.outboxes.iter().map(|outbox| outbox.lost()).sum();
-        live.reporter_lost = self.aggregator.lost.load(Ordering::Relaxed);
-        stats.aggregate = self.aggregator.counts();
-        stats.census = self.aggregator.census();
-        stats.balancers = self.aggregator.balancers();
-        live.writer_lost = self.writer.as_ref().map_or(0, |writer| writer.headers().lost());
-        stats.skipped = skips.counts();
-        stats.loss = Some(self.losses.window());
-        stats.live = Some(live);
-        Ok(stats)
-    }
-
-    fn shown(&self) -> impl Iterator<Item = Shown> + '_ {
-        self.shown
-            .iter()
-            .map(|shown| shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
     }
 }
