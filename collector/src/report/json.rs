@@ -9,7 +9,7 @@ use xdpwatch_core::finding::{About, Fact, Finding, State};
 use xdpwatch_core::group::Change;
 use xdpwatch_core::legs::Balancer;
 
-use super::advice::advice;
+use super::advice::{Advice, advice};
 use super::community_id::community_id;
 use super::time::rfc3339;
 use super::{Context, Occasion, Origin, Reporter, comparison, text};
@@ -192,8 +192,10 @@ pub fn state_name(state: State) -> &'static str {
 
 fn alert_object(finding: &Finding, group_id: u64) -> Value {
     let advice: Vec<Value> = advice(finding)
-        .into_iter()
-        .map(|a| json!({ "component": a.component, "setting": a.setting, "why": a.why }))
+        .map(|advice| {
+            let Advice { on, setting, why, .. } = advice;
+            json!({ "component": on.said().en, "setting": setting.en, "why": why.en })
+        })
         .collect();
     json!({
         "signature": finding.rule.name,

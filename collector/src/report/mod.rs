@@ -1,13 +1,11 @@
 //! Where findings and statistics leave the program: the seam, and one file per format.
 
-mod advice;
+pub mod advice;
 mod community_id;
 mod comparison;
 pub mod group;
 pub mod json;
-mod rules_advice;
 mod rules_text;
-mod source_advice;
 mod source_text;
 mod summary;
 mod text;

@@ -7,7 +7,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use xdpwatch_core::finding::{About, Endpoint, Fact, Finding, State};
 use xdpwatch_core::group::Change;
 
-use super::advice::advice;
+use super::advice::{Advice, advice};
 use super::time::rfc3339;
 use super::{
     Context, Occasion, Reporter, comparison, group as group_text, rules_text, source_text, summary,
@@ -199,9 +199,9 @@ pub fn details(text: &mut String, label: &str, finding: &Finding, utc_offset_ns:
         }
     }
     line("sure", confidence(finding));
-    for (n, advice) in advice(finding).into_iter().enumerate() {
+    for (n, advice) in advice(finding).enumerate() {
         let label = if n == 0 { "to do" } else { "" };
-        line(label, format!("{}: {} ({})", advice.component, advice.setting, advice.why));
+        line(label, to_do(finding, advice));
     }
 }
 
@@ -317,6 +317,15 @@ fn leg(finding: &Finding, which: &str) -> Option<String> {
         _ => None,
     };
     Some(format!("{} -> {}", end("src_ip", "src_port")?, end("dest_ip", "dest_port")?))
+}
+
+fn to_do(finding: &Finding, advice: &Advice) -> String {
+    let on = advice.on.said().en;
+    let on = match advice.on.address(finding) {
+        Some(addr) => format!("{on} {}", address(&addr)),
+        None => on.to_owned(),
+    };
+    format!("{on}: {} ({})", advice.setting.en, advice.why.en)
 }
 
 fn confidence(finding: &Finding) -> String {
