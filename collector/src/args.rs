@@ -11,6 +11,7 @@ use xdpwatch_core::host::Model;
 use xdpwatch_core::prefix::Prefix;
 
 use crate::command::Command;
+use crate::lang;
 use crate::prefix_args::{host_model, port_range};
 
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
@@ -57,6 +58,9 @@ pub struct Args {
     /// Print one JSON object per line instead of text
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// Language of the text for people.
+    #[command(flatten)]
+    pub language: lang::Choice,
     /// Report accepted reuse of tuples too
     #[arg(long, help_heading = "Output")]
     pub all_reuse: bool,

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use xdpwatch_core::finding::Rule;
+
 use crate::lang::{Choice, Lang, said, wrap};
 use crate::report::advice;
 use crate::run::complain;
@@ -58,6 +60,13 @@ pub fn named(name: &str) -> Vec<&'static Page> {
         || PAGES.iter().filter(|page| page.causes.contains(&name.as_str())).collect(),
         |page| vec![page],
     )
+}
+
+/// A rule in one line.
+#[must_use]
+pub fn title(rule: &Rule, lang: Lang) -> &'static str {
+    let page = PAGES.iter().find(|page| page.name == rule.name);
+    page.map_or(rule.summary, |page| page.title(lang))
 }
 
 /// A page as it is printed.
