@@ -15,6 +15,7 @@ use xdpwatch_core::prefix::Prefix;
 use crate::api::args::ApiArgs;
 use crate::command::Command;
 use crate::evidence::args::EvidenceArgs;
+use crate::lang;
 use crate::prefix_args::{host_model, port_range, server, snat, vip};
 
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
@@ -61,6 +62,9 @@ pub struct Args {
     /// Print one JSON object per line instead of text
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// Language of the text for people.
+    #[command(flatten)]
+    pub language: lang::Choice,
     /// Report accepted reuse of tuples too
     #[arg(long, help_heading = "Output")]
     pub all_reuse: bool,

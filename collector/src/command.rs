@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 #[cfg(feature = "xdp")]
 use crate::doctor;
+use crate::explain;
 #[cfg(feature = "webhook")]
 use crate::webhook;
 
@@ -15,6 +16,8 @@ pub enum Command {
     #[cfg(feature = "xdp")]
     /// Say whether this host and an interface are fit for capturing, and what to change
     Doctor(doctor::Options),
+    /// Say what a rule or a cause means, how it is decided, and what to do
+    Explain(explain::Options),
     #[cfg(feature = "webhook")]
     /// Try webhooks
     #[command(subcommand)]
@@ -28,6 +31,7 @@ impl Command {
         match *self {
             #[cfg(feature = "xdp")]
             Self::Doctor(ref options) => doctor::run(options),
+            Self::Explain(ref options) => explain::run(options),
             #[cfg(feature = "webhook")]
             Self::Webhook(ref action) => webhook::probe::run(action),
         }

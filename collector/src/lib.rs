@@ -29,7 +29,9 @@ pub mod live;
 #[cfg(feature = "xdp")]
 pub mod xdp;
 
+pub mod explain;
 pub mod health;
+pub mod lang;
 pub mod report;
 pub mod stats;
 #[cfg(feature = "webhook")]

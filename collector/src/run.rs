@@ -102,7 +102,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn execute(args: &Args) -> anyhow::Result<Outcome> {
     let requests = Requests::listen()?;
     let sensor = args.sensor.clone().unwrap_or_else(host_name);
-    let mut reporter = report::reporter(args.json, io::stdout().lock());
+    let mut reporter = report::reporter(args.json, args.language.lang, io::stdout().lock());
     #[cfg(feature = "api")]
     if let Some(plan) = args.api.plan(args.read.is_empty())? {
         let state = State::default();

@@ -11,7 +11,7 @@ use xdpwatch_core::finding::{self, About, Fact, Finding};
 use xdpwatch_core::group::Change;
 
 use crate::compare::Comparison;
-use crate::report::text::endpoint;
+use crate::report::values::endpoint;
 use crate::report::{Context, Occasion, Reporter, group, json, time::rfc3339};
 use crate::stats::Stats;
 

@@ -6,7 +6,7 @@ use xdpwatch_core::finding::{Fact, Finding};
 use xdpwatch_prog::record::{Record, flags};
 
 use super::case::Exhibit;
-use crate::report::text::{address, endpoint, grouped};
+use crate::report::values::{address, endpoint, grouped};
 
 /// Comments one case, packet by packet in order of time.
 pub struct Commentator<'a> {

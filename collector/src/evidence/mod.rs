@@ -21,6 +21,7 @@ use tracing::warn;
 use xdpwatch_core::finding::{Evidence, Finding, State};
 use xdpwatch_prog::wire::Link;
 
+use crate::lang::Lang;
 use crate::pcapng;
 use crate::report::text;
 use case::{Case, Choices, Exhibit};
@@ -226,7 +227,7 @@ fn write(finding: &Finding, case: &Case, origin: &str) -> Vec<u8> {
         finding.id,
         finding.rule.name,
         finding.cause,
-        text::summary(finding)
+        text::summary(finding, Lang::En)
     );
     let mut interfaces: Vec<(Link, bool)> = Vec::new();
     for exhibit in &case.exhibits {

@@ -4,116 +4,47 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::text::{address, endpoint};
 use super::time::rfc3339;
-use crate::compare::{Comparison, Explained, Group};
+use super::values::address;
+use super::{en, say};
+use crate::compare::{Comparison, Group};
+use crate::lang::{Lang, Said, pad, said};
+
+/// As many losses are told to people.
+const TOLD: usize = 20;
 
 /// The block for people.
 #[must_use]
-pub fn block(comparison: &Comparison) -> String {
-    let Comparison { names: [first, second], clock, counts, .. } = comparison;
-    let mut text = format!("comparison of {first} and {second}\n");
-    let mut line = |label: &str, rest: String| {
-        let _ = writeln!(text, "  {label:<13}{rest}");
+pub fn block(comparison: &Comparison, lang: Lang) -> String {
+    let mut text = say!(lang, comparison::title(comparison));
+    text.push('\n');
+    let mut line = |label: Said, rest: String| {
+        let _ = writeln!(text, "  {}{rest}", pad(label.to(lang), 13));
     };
-    let (sign, offset) = if clock.offset_ns < 0 { ("behind", "-") } else { ("ahead of", "+") };
-    let seconds = clock.offset_ns.unsigned_abs() as f64 / 1e9;
-    let path = clock.path_ns.map_or_else(
-        || "one direction alone was seen: what the path takes is part of it".to_owned(),
-        |path_ns| format!("the path between takes {:.3} ms", path_ns as f64 / 1e6),
-    );
-    line("clocks", format!("{second} is {sign} {first} by {seconds:.6} s ({offset}); {path}"));
-    line("drift", drift(comparison));
-    line("matched", format!("{} segments in both", counts.matched));
-    line(
-        "left out",
-        format!(
-            "{} outside of the time that both cover, {} between addresses that one capture has \
-             nothing of, {} copies, {} not compared, {} not kept{}",
-            counts.outside,
-            counts.elsewhere,
-            counts.copies,
-            counts.not_compared,
-            counts.not_kept,
-            if comparison.data_left_out {
-                "; data: merged or split between the points"
-            } else {
-                ""
-            }
-        ),
-    );
+    let lost = said("lost", "丢失");
+    line(said("clocks", "时钟"), say!(lang, comparison::clocks(comparison)));
+    line(said("drift", "漂移"), say!(lang, comparison::drift(comparison)));
+    line(said("matched", "匹配"), say!(lang, comparison::matched(comparison)));
+    line(said("left out", "未比较"), say!(lang, comparison::left_out(comparison)));
     for (name, missed) in comparison.names.iter().zip(comparison.not_captured) {
         if missed > 0 {
-            line("missed", format!("{missed} segments that passed were not captured in {name}"));
+            line(said("missed", "漏抓"), say!(lang, comparison::missed(name, missed)));
         }
     }
     if comparison.lost.is_empty() {
-        line("lost", "nothing".to_owned());
+        line(lost, said("nothing", "无").to(lang).to_owned());
     }
-    for group in comparison.lost.iter().take(20) {
-        line("lost", sentence(comparison, group));
+    for group in comparison.lost.iter().take(TOLD) {
+        line(lost, say!(lang, comparison::group(comparison, group)));
     }
-    let more = comparison.lost.len().saturating_sub(20) as u64 + comparison.groups_left_out;
+    let more = comparison.lost.len().saturating_sub(TOLD) as u64 + comparison.groups_left_out;
     if more > 0 {
-        line("", format!("and {more} more kinds and tuples"));
+        line(said("", ""), say!(lang, comparison::more(more)));
     }
     for explained in &comparison.findings {
-        line("finding", conclusion(comparison, explained));
+        line(said("finding", "发现"), say!(lang, comparison::conclusion(comparison, explained)));
     }
     text.push('\n');
-    text
-}
-
-fn drift(comparison: &Comparison) -> String {
-    match comparison.clock.drift_ppb {
-        Some(ppb) => format!("{:+.3} ppm", ppb / 1000.0),
-        None => "not told: fewer than 64 segments in common, or less than 10 s".to_owned(),
-    }
-}
-
-/// "10.0.0.2's 6 ACK to 10.0.0.1:40000 left server.pcap and never reached f5.pcap".
-fn sentence(comparison: &Comparison, group: &Group) -> String {
-    format!(
-        "{}'s {} {} to {} passed {} and never reached {}, {} to {}",
-        endpoint(&group.src),
-        group.count,
-        group.kind,
-        endpoint(&group.dst),
-        comparison.names[group.seen_at],
-        comparison.names[1 - group.seen_at],
-        rfc3339(group.span_ns.0),
-        rfc3339(group.span_ns.1)
-    )
-}
-
-/// What the comparison says of a finding.
-fn conclusion(comparison: &Comparison, explained: &Explained) -> String {
-    let finding = &explained.finding;
-    let mut text = format!(
-        "{} {} -> {} ({}): ",
-        finding.rule.name,
-        endpoint(&finding.src),
-        endpoint(&finding.dst),
-        comparison.names[explained.point]
-    );
-    if explained.lost.is_empty() {
-        text.push_str("nothing of it was lost between the two points");
-    }
-    let parts: Vec<String> = explained
-        .lost
-        .iter()
-        .map(|group| {
-            format!(
-                "{}'s {} {} passed {} and never reached {}",
-                address(&group.src.addr),
-                group.count,
-                group.kind,
-                comparison.names[group.seen_at],
-                comparison.names[1 - group.seen_at]
-            )
-        })
-        .collect();
-    text.push_str(&parts.join("; "));
     text
 }
 
@@ -132,7 +63,7 @@ pub fn object(comparison: &Comparison) -> Value {
                 "pcap_filename": comparison.names[explained.point],
                 "signature": explained.finding.rule.name,
                 "id": format!("{:016x}", explained.finding.id),
-                "summary": conclusion(comparison, explained),
+                "summary": en::comparison::conclusion(comparison, explained),
                 "lost": groups(&explained.lost),
             })
         })

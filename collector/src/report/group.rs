@@ -1,100 +1,85 @@
 //! Groups: their sentence, their block of text, their event. A group's event is that of its worst
 //! finding, with the group's state, severity and cause, and all else about it in `alert.group`.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, Value, json};
 use xdpwatch_core::finding::{Endpoint, NO_END};
 use xdpwatch_core::group::tally::Example;
 use xdpwatch_core::group::{Change, Group};
 
-use super::Context;
 use super::json::{alert, hex, state_name};
-use super::text::{address, details, endpoint, seconds_of, state_word, summary as finding_summary};
+use super::text::{
+    CAUSE, GROUP, SEVERITY, WHAT, details, line, state_word, summary as finding_summary,
+};
 use super::time::rfc3339;
+use super::values::{address, endpoint, time};
+use super::{Context, say};
+use crate::lang::{Lang, Said, said};
 
 /// What happened, in one sentence.
 #[must_use]
-pub fn summary(change: &Change<'_>) -> String {
-    let Group { tally, .. } = change.group;
-    if tally.count <= 1 {
-        return finding_summary(&tally.example);
+pub fn summary(change: &Change<'_>, lang: Lang) -> String {
+    match change.group.tally.count {
+        0 | 1 => finding_summary(&change.group.tally.example, lang),
+        _ => say!(lang, groups::summary(change)),
     }
-    let (cause, of_cause) = tally.cause();
-    let worst = tally.worst.first().map_or(0, |worst| worst.stall_ms);
-    format!(
-        "{} findings of {}, {} still open, of clients in {} with {}; most often {cause} ({of_cause}), \
-         worst stall {}",
-        tally.count,
-        change.group.rule.name,
-        tally.open,
-        pool(change.group),
-        service(change.group),
-        seconds_of(worst),
-    )
 }
 
-/// The service as address and port.
+/// The service as address and port; `None` if they are several.
 #[must_use]
-pub fn service(group: &Group) -> String {
-    group.service.as_ref().map_or_else(|| "several services".to_owned(), endpoint)
+pub fn service(group: &Group) -> Option<String> {
+    group.service.as_ref().map(endpoint)
 }
 
-/// The source pool as a prefix.
+/// The source pool as a prefix; `None` if they are several.
 #[must_use]
-pub fn pool(group: &Group) -> String {
-    let prefix = group.pool.map(|pool| format!("{}/{}", address(&pool.addr), pool.prefix));
-    prefix.unwrap_or_else(|| "several networks".to_owned())
+pub fn pool(group: &Group) -> Option<String> {
+    group.pool.map(|pool| format!("{}/{}", address(&pool.addr), pool.prefix))
 }
 
 /// The block of a group of several findings.
 #[must_use]
-pub fn block(context: &Context, change: &Change<'_>, utc_offset_ns: i64) -> String {
+pub fn block(context: &Context, change: &Change<'_>, utc_offset_ns: i64, lang: Lang) -> String {
     let Change { at_ns, state, has_news, group } = change;
-    let time = |at_ns: u64| rfc3339(at_ns.saturating_add_signed(utc_offset_ns));
+    let time = |at_ns: u64| time(at_ns, utc_offset_ns);
     let tally = &group.tally;
     let mut text = format!(
-        "{}  {}  {}  severity {}  cause {}  [{}]  group {}  revision {}\n",
+        "{}  {}  {}  {} {}  {} {}  [{}]  {} {}  {} {}\n",
         time(*at_ns),
-        state_word(*state),
+        state_word(*state, lang),
         group.rule.name,
+        SEVERITY.to(lang),
         tally.severity,
+        CAUSE.to(lang),
         tally.cause().0,
         context.name(),
+        GROUP.to(lang),
         hex(group.id),
+        said("revision", "第几版").to(lang),
         group.revision,
     );
-    let mut line = |label: &str, rest: String| {
-        let _ = writeln!(text, "  {label:<9}{rest}");
-    };
-    line("what", summary(change));
-    line("when", format!("from {} to {}", time(group.first_ns), time(group.last_ns)));
+    let mut line = |label: Said, rest: String| line(&mut text, label.to(lang), &rest);
+    line(WHAT, summary(change, lang));
+    let (first, last) = (time(group.first_ns), time(group.last_ns));
+    line(said("when", "时间"), say!(lang, groups::span(&first, &last)));
     if !has_news {
         text.push('\n');
         return text;
     }
     for (n, worst) in tally.worst.iter().enumerate() {
-        line(if n == 0 { "worst" } else { "" }, example_line(worst));
+        let label = if n == 0 { said("worst", "最重") } else { said("", "") };
+        line(label, example_line(worst, lang));
     }
     let clients = tally.clients();
     let clients = clients.iter().map(|(addr, count)| format!("{} ({count})", address(addr)));
-    line("clients", clients.collect::<Vec<_>>().join(", "));
-    details(&mut text, "example", &tally.example, utc_offset_ns);
+    line(said("clients", "客户端"), clients.collect::<Vec<_>>().join(", "));
+    details(&mut text, said("example", "例子"), &tally.example, utc_offset_ns, lang);
     text.push('\n');
     text
 }
 
-fn example_line(example: &Example) -> String {
-    format!(
-        "{} -> {}  severity {}  {}  {} after {}  id {}",
-        endpoint(&example.src),
-        endpoint(&example.dst),
-        example.severity,
-        example.cause,
-        state_name(example.state),
-        seconds_of(example.stall_ms),
-        hex(example.id),
-    )
+fn example_line(example: &Example, lang: Lang) -> String {
+    let (src, dst) = (endpoint(&example.src), endpoint(&example.dst));
+    format!("{src} -> {dst}  {}  id {}", say!(lang, groups::example(example)), hex(example.id))
 }
 
 /// The event of a group.
@@ -109,7 +94,7 @@ pub fn event(context: &Context, change: &Change<'_>, utc_offset_ns: i64) -> Map<
     alert["state"] = json!(state_name(change.state));
     alert["severity"] = json!(tally.severity);
     alert["category"] = json!(tally.cause().0);
-    alert["summary"] = json!(summary(change));
+    alert["summary"] = json!(summary(change, Lang::En));
     alert["group"] = object(change.group, utc_offset_ns);
     event
 }
@@ -149,8 +134,8 @@ fn object(group: &Group, utc_offset_ns: i64) -> Value {
         "id": hex(group.id),
         "key": hex(group.key),
         "revision": group.revision,
-        "service": group.service.as_ref().map(endpoint),
-        "source_pool": group.pool.map(|_| pool(group)),
+        "service": service(group),
+        "source_pool": pool(group),
         "first": time(group.first_ns),
         "last": time(group.last_ns),
         "count": tally.count,

@@ -9,12 +9,13 @@ use xdpwatch_core::finding::{About, Evidence, Fact, Finding, State};
 use xdpwatch_core::group::Change;
 use xdpwatch_core::legs::Balancer;
 
-use super::advice::advice;
+use super::advice::{Advice, advice};
 use super::community_id::community_id;
 use super::time::rfc3339;
-use super::{Context, Occasion, Origin, Reporter, comparison, text};
+use super::{Context, Occasion, Origin, Reporter, comparison, text, values};
 use crate::compare::Comparison;
 use crate::evidence::store::file_name;
+use crate::lang::Lang;
 use crate::stats::Stats;
 
 /// The JSON Schema of every event.
@@ -100,7 +101,7 @@ fn balancer(balancer: &Balancer) -> Value {
         .iter()
         .map(|member| {
             json!({
-                "ip": text::address(&member.end),
+                "ip": values::address(&member.end),
                 "connections": member.connections,
                 "configured": member.configured,
             })
@@ -111,7 +112,7 @@ fn balancer(balancer: &Balancer) -> Value {
         .iter()
         .map(|member| {
             json!({
-                "ip": text::address(&member.end.addr),
+                "ip": values::address(&member.end.addr),
                 "port": member.end.port,
                 "connections": member.connections,
                 "configured": member.configured,
@@ -119,7 +120,7 @@ fn balancer(balancer: &Balancer) -> Value {
         })
         .collect();
     json!({
-        "vip": { "ip": text::address(&balancer.vip.addr), "port": balancer.vip.port },
+        "vip": { "ip": values::address(&balancer.vip.addr), "port": balancer.vip.port },
         "configured": balancer.configured,
         "joined": balancer.joined,
         "by_numbers": balancer.by_numbers,
@@ -131,7 +132,7 @@ fn balancer(balancer: &Balancer) -> Value {
 /// Rows of the census: address, with a service's port, and the count of each state.
 fn census(rows: &[Row], with_port: bool) -> Value {
     let row = |row: &Row| {
-        let mut object = json!({ "ip": text::address(&row.end.addr) });
+        let mut object = json!({ "ip": values::address(&row.end.addr) });
         if with_port {
             object["port"] = json!(row.end.port);
         }
@@ -181,9 +182,9 @@ pub fn alert(
 
 /// The keys that only events about one connection have.
 fn connection(finding: &Finding, set: &mut impl FnMut(&str, Value) -> Option<Value>) {
-    set("src_ip", json!(text::address(&finding.src.addr)));
+    set("src_ip", json!(values::address(&finding.src.addr)));
     set("src_port", json!(finding.src.port));
-    set("dest_ip", json!(text::address(&finding.dst.addr)));
+    set("dest_ip", json!(values::address(&finding.dst.addr)));
     set("dest_port", json!(finding.dst.port));
     set("proto", json!("TCP"));
     if !finding.vlans.is_empty() {
@@ -213,8 +214,10 @@ pub fn state_name(state: State) -> &'static str {
 
 fn alert_object(finding: &Finding, group_id: u64) -> Value {
     let advice: Vec<Value> = advice(finding)
-        .into_iter()
-        .map(|a| json!({ "component": a.component, "setting": a.setting, "why": a.why }))
+        .map(|advice| {
+            let Advice { on, setting, why, .. } = advice;
+            json!({ "component": on.said().en, "setting": setting.en, "why": why.en })
+        })
         .collect();
     let mut object = json!({
         "signature": finding.rule.name,
@@ -226,7 +229,7 @@ fn alert_object(finding: &Finding, group_id: u64) -> Value {
         "group": { "id": hex(group_id) },
         "confidence": f64::from(finding.confidence.percent) / 100.0,
         "confidence_reasons": finding.confidence.reasons.as_slice(),
-        "summary": text::summary(finding),
+        "summary": text::summary(finding, Lang::En),
         "advice": advice,
     });
     if let Some(evidence) = finding.evidence {
@@ -252,7 +255,7 @@ fn value(fact: Fact, utc_offset_ns: i64) -> Value {
         Fact::Flag(flag) => json!(flag),
         Fact::Number(number) => json!(number),
         Fact::Word(word) => json!(word),
-        Fact::Address(addr) => json!(text::address(&addr)),
+        Fact::Address(addr) => json!(values::address(&addr)),
         Fact::Id(id) => json!(id),
         Fact::Time(at_ns) => json!(rfc3339(at_ns.saturating_add_signed(utc_offset_ns))),
     }

@@ -1,17 +1,28 @@
 //! Where findings and statistics leave the program: the seam, and one file per format.
 
-mod advice;
+pub mod advice;
 mod community_id;
 mod comparison;
+mod en;
 pub mod group;
 pub mod json;
-mod rules_advice;
-mod rules_text;
-mod source_advice;
-mod source_text;
 mod summary;
 pub mod text;
 pub mod time;
+pub mod values;
+mod zh;
+
+/// A sentence in a language: the function of this name in `en` or in `zh`. A language that lacks one
+/// does not compile.
+macro_rules! say {
+    ($lang:expr, $file:ident::$sentence:ident($($arg:expr),*)) => {
+        match $lang {
+            $crate::lang::Lang::En => $crate::report::en::$file::$sentence($($arg),*),
+            $crate::lang::Lang::Zh => $crate::report::zh::$file::$sentence($($arg),*),
+        }
+    };
+}
+use say;
 
 use std::io::{self, Write};
 
@@ -19,6 +30,7 @@ use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::Change;
 
 use crate::compare::Comparison;
+use crate::lang::Lang;
 use crate::stats::Stats;
 
 /// Where the packets of a run came from; each has its own tables, findings and summary.
@@ -120,7 +132,7 @@ impl Occasion {
     }
 }
 
-/// Text for people, or with `json` one JSON object per line.
-pub fn reporter<'a>(json: bool, out: impl Write + 'a) -> Box<dyn Reporter + 'a> {
-    if json { Box::new(json::Json::new(out)) } else { Box::new(text::Text::new(out)) }
+/// Text for people in their language, or with `json` one JSON object per line.
+pub fn reporter<'a>(json: bool, lang: Lang, out: impl Write + 'a) -> Box<dyn Reporter + 'a> {
+    if json { Box::new(json::Json::new(out)) } else { Box::new(text::Text::new(out, lang)) }
 }

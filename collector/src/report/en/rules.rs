@@ -1,29 +1,20 @@
 //! The sentences of the rules about services and closes, one small function each.
 
-use xdpwatch_core::finding::{Endpoint, Fact, Finding, State};
+use xdpwatch_core::finding::{Fact, Finding, State};
 
-use super::text::{endpoint, seconds, word};
+use super::seconds;
+use crate::report::values::{endpoint, leg, number, word};
 
-/// What happened, in one sentence; `None` for rules that have no sentence here.
+/// A listener that lives refuses for a moment.
 #[must_use]
-pub fn summary(finding: &Finding) -> Option<String> {
-    match finding.rule.name {
-        "listener_gap" => Some(listener_gap(finding)),
-        "half_closed" => Some(half_closed(finding)),
-        "fin_unacknowledged" => Some(fin_unacknowledged(finding)),
-        "churn" => Some(churn(finding)),
-        _ => None,
-    }
-}
-
-fn listener_gap(finding: &Finding) -> String {
+pub fn listener_gap(finding: &Finding) -> String {
     let what = match word(finding, "kind") {
         "syn" => "SYNs answered with RST",
         "handshake" => "accepted connections reset before a byte",
         _ => "SYNs answered with RST and accepted connections reset",
     };
     let service = endpoint(&finding.dst);
-    let (refused, window) = (number(finding, "refused"), seconds(finding, "window_ms"));
+    let (refused, window) = (count(finding, "refused"), seconds(finding, "window_ms"));
     let then = match word(finding, "outcome") {
         "pending" => "",
         "alive_again" => "; it takes connections again",
@@ -33,11 +24,13 @@ fn listener_gap(finding: &Finding) -> String {
     format!("{service}, a listener that lives, refused {refused} within {window} ({what}){then}")
 }
 
-fn half_closed(finding: &Finding) -> String {
+/// One direction is closed, the other stays open.
+#[must_use]
+pub fn half_closed(finding: &Finding) -> String {
     let (src, dst) = (endpoint(&finding.src), endpoint(&finding.dst));
     let (closer, other) = (word(finding, "closer"), word(finding, "waiting_for"));
     let age = seconds(finding, "age_ms");
-    let pair = match (other_leg(finding), finding.fact("other_leg.half_closed")) {
+    let pair = match (leg(finding, "other_leg"), finding.fact("other_leg.half_closed")) {
         (Some(leg), Some(Fact::Flag(true))) => format!("; so is its other leg {leg}"),
         (Some(leg), _) => format!("; its other leg is {leg}"),
         (None, _) => String::new(),
@@ -60,18 +53,9 @@ fn half_closed(finding: &Finding) -> String {
     }
 }
 
-fn other_leg(finding: &Finding) -> Option<String> {
-    let end = |ip, port| match (finding.fact(ip), finding.fact(port)) {
-        (Some(Fact::Address(addr)), Some(Fact::Number(port))) => {
-            Some(endpoint(&Endpoint { addr, port: u16::try_from(port).ok()? }))
-        }
-        _ => None,
-    };
-    let src = end("other_leg.src_ip", "other_leg.src_port")?;
-    Some(format!("{src} -> {}", end("other_leg.dest_ip", "other_leg.dest_port")?))
-}
-
-fn fin_unacknowledged(finding: &Finding) -> String {
+/// A FIN that nobody acknowledges.
+#[must_use]
+pub fn fin_unacknowledged(finding: &Finding) -> String {
     let (src, dst) = (endpoint(&finding.src), endpoint(&finding.dst));
     let then = match word(finding, "outcome") {
         "pending" => "",
@@ -84,12 +68,14 @@ fn fin_unacknowledged(finding: &Finding) -> String {
         "{src} -> {dst}: the FIN of the {} was repeated {} times in {} without an \
          acknowledgment{then}",
         word(finding, "closer"),
-        number(finding, "retransmissions"),
+        count(finding, "retransmissions"),
         seconds(finding, "age_ms")
     )
 }
 
-fn churn(finding: &Finding) -> String {
+/// Short connections whose tuples come back fast.
+#[must_use]
+pub fn churn(finding: &Finding) -> String {
     let service = endpoint(&finding.dst);
     if finding.state == State::Resolved {
         return format!("{service}: short connections on tuples that come back fast: no longer");
@@ -97,17 +83,16 @@ fn churn(finding: &Finding) -> String {
     format!(
         "{service}: {} connections per second that live {} (median), {} % closed first by the {}, \
          on tuples that come back {} after their close (median)",
-        number(finding, "per_s"),
+        count(finding, "per_s"),
         seconds(finding, "median_life_ms"),
-        number(finding, "closes_first_percent"),
+        count(finding, "closes_first_percent"),
         word(finding, "closes_first"),
         seconds(finding, "median_reuse_ms")
     )
 }
 
-fn number(finding: &Finding, label: &str) -> String {
-    match finding.fact(label) {
-        Some(Fact::Number(number)) => number.to_string(),
-        _ => "an unknown number of".to_owned(),
-    }
+/// A count, or that it is not known.
+fn count(finding: &Finding, label: &str) -> String {
+    number(finding, label)
+        .map_or_else(|| "an unknown number of".to_owned(), |number| number.to_string())
 }

@@ -2,23 +2,13 @@
 
 use xdpwatch_core::finding::{Fact, Finding, State};
 
-use super::text::{address, endpoint, word};
+use crate::report::values::{address, count, endpoint, word};
 
-/// What happened, in one sentence; `None` for rules that have no sentence here.
+/// A source's ports towards a service run out.
 #[must_use]
-pub fn summary(finding: &Finding) -> Option<String> {
-    match finding.rule.name {
-        "port_pressure" => Some(port_pressure(finding)),
-        "mixed_clocks" => Some(mixed_clocks(finding)),
-        "host_timestamp_refusal" => Some(host_timestamp_refusal(finding)),
-        "mirror_fault" => Some(mirror_fault(finding)),
-        _ => None,
-    }
-}
-
-fn port_pressure(finding: &Finding) -> String {
+pub fn port_pressure(finding: &Finding) -> String {
     let (source, service) = (address(&finding.src.addr), endpoint(&finding.dst));
-    let (held, size) = (number(finding, "held"), number(finding, "range.size"));
+    let (held, size) = (count(finding, "held"), count(finding, "range.size"));
     if finding.state == State::Resolved {
         return format!(
             "{source} -> {service}: {held} of {size} ports held, enough are free again"
@@ -31,16 +21,18 @@ fn port_pressure(finding: &Finding) -> String {
     format!(
         "{source} -> {service}: {held} of {size} ports held ({} %), {} in TIME_WAIT, {} new \
          connections per second: {left}; that rate needs {} source addresses",
-        number(finding, "percent"),
-        number(finding, "time_wait"),
-        number(finding, "arrivals_per_s"),
-        number(finding, "sources_needed")
+        count(finding, "percent"),
+        count(finding, "time_wait"),
+        count(finding, "arrivals_per_s"),
+        count(finding, "sources_needed")
     )
 }
 
-fn mixed_clocks(finding: &Finding) -> String {
+/// One source address, several clocks.
+#[must_use]
+pub fn mixed_clocks(finding: &Finding) -> String {
     let (source, server) = (address(&finding.src.addr), address(&finding.dst.addr));
-    let regressions = number(finding, "regressions");
+    let regressions = count(finding, "regressions");
     let clocks = match finding.fact("clocks") {
         Some(Fact::Number(clocks)) => format!("come from {clocks} clocks"),
         _ => "come from more than one clock on the same tuple".to_owned(),
@@ -52,9 +44,11 @@ fn mixed_clocks(finding: &Finding) -> String {
     format!("SYN timestamps of {source} -> {server} {clocks}, {regressions} went back{then}")
 }
 
-fn host_timestamp_refusal(finding: &Finding) -> String {
+/// SYNs dropped by the source's last timestamp.
+#[must_use]
+pub fn host_timestamp_refusal(finding: &Finding) -> String {
     let (source, server) = (address(&finding.src.addr), address(&finding.dst.addr));
-    let (dropped, answered) = (number(finding, "dropped"), number(finding, "answered"));
+    let (dropped, answered) = (count(finding, "dropped"), count(finding, "answered"));
     let then = match finding.state {
         State::Firing => "",
         State::Resolved => "; none for the last minute",
@@ -65,8 +59,10 @@ fn host_timestamp_refusal(finding: &Finding) -> String {
     )
 }
 
-fn mirror_fault(finding: &Finding) -> String {
-    let share = number(finding, "share");
+/// The feed is not sound.
+#[must_use]
+pub fn mirror_fault(finding: &Finding) -> String {
+    let share = count(finding, "share");
     let what = match word(finding, "kind") {
         "one_direction" => "of the connections show one direction only",
         "duplicates" => "of the segments that open or close come twice",
@@ -81,11 +77,4 @@ fn mirror_fault(finding: &Finding) -> String {
         State::Resolved => "is sound again",
     };
     format!("the mirrored traffic {sound}: {share} % {what}")
-}
-
-fn number(finding: &Finding, label: &str) -> i64 {
-    match finding.fact(label) {
-        Some(Fact::Number(number)) => number,
-        _ => 0,
-    }
 }
