@@ -21,6 +21,7 @@ fn asked_for(max_tuples: usize) -> (usize, Watch) {
         max_tuples,
         horizon_ns: 300_000_000_000,
         seeds: [1, 2, 3, 4],
+        carries_data: true,
         ..Config::default()
     });
     let mut observe = |watch: &mut Watch, records: &[Record]| {

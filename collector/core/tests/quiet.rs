@@ -370,6 +370,7 @@ fn watch(hour: Hour) -> (BTreeMap<(&'static str, u8), u64>, Vec<Finding>, u64) {
     let mut watch = Watch::new(Config {
         max_tuples: 1 << 22,
         horizon_ns: 300_000_000_000,
+        carries_data: true,
         seeds,
         ..Config::default()
     });
