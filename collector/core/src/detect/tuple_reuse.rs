@@ -175,6 +175,9 @@ fn confidence(contest: &Contest, outcome: Outcome) -> Confidence {
             lower(30, "holder_may_be_gone");
         }
     }
+    if contest.timestamp_cut() {
+        lower(20, "syn_options_cut");
+    }
     if contest.previous.is_some_and(|flow| !flow.is(marks::SYN_ACK_SEEN)) {
         lower(5, "mid_stream");
     }
