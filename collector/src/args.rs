@@ -55,7 +55,7 @@ pub struct Args {
     pub count: Option<u64>,
     #[cfg(feature = "xdp")]
     /// Stop after this time of live capture (500ms, 90s, 5m, 2h)
-    #[arg(long, value_name = "TIME", value_parser = duration, requires = "iface")]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "read")]
     #[arg(help_heading = "Input")]
     pub duration: Option<Duration>,
 
@@ -73,14 +73,14 @@ pub struct Args {
     pub exit_code: bool,
     #[cfg(feature = "xdp")]
     /// Write the selected headers to this pcapng file (live capture; no payload is in it)
-    #[arg(short, long, value_name = "FILE", requires = "iface", help_heading = "Output")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "read", help_heading = "Output")]
     pub write: Option<PathBuf>,
     /// Name of this sensor in events [default: the host's name]
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub sensor: Option<String>,
     #[cfg(feature = "xdp")]
     /// Report statistics this often (SIGUSR1 does so at once) [default: only at the end]
-    #[arg(long, value_name = "TIME", value_parser = duration, requires = "iface")]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "read")]
     #[arg(help_heading = "Output")]
     pub stats_interval: Option<Duration>,
     /// Say more on standard error; repeat it for still more
@@ -155,6 +155,7 @@ pub struct Args {
 #[cfg(feature = "xdp")]
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Live capture")]
+#[group(conflicts_with = "read")]
 pub struct LiveArgs {
     /// afxdp takes frames off the interface; tap copies headers and lets every frame pass
     #[arg(long, value_enum, default_value_t = Mode::Afxdp)]
@@ -323,6 +324,26 @@ mod tests {
     #[test]
     fn the_command_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[cfg(feature = "xdp")]
+    #[test]
+    fn options_of_live_capture_are_refused_for_files() {
+        assert!(Args::try_parse_from(["xdpwatch", "-r", "a.pcap"]).is_ok());
+        for more in [
+            &["--write", "out.pcapng"][..],
+            &["--duration", "5s"],
+            &["--stats-interval", "5s"],
+            &["--mode", "tap"],
+            &["--consume"],
+            &["--ring-size", "64"],
+        ] {
+            let file = [&["xdpwatch", "-r", "a.pcap"], more].concat();
+            let refused = Args::try_parse_from(file).expect_err(more[0]);
+            assert_eq!(refused.kind(), clap::error::ErrorKind::ArgumentConflict, "{more:?}");
+            let live = [&["xdpwatch", "-i", "eth0"], more].concat();
+            assert!(Args::try_parse_from(live).is_ok(), "{more:?}");
+        }
     }
 
     #[test]

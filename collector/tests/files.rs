@@ -187,6 +187,27 @@ fn damage_is_named() {
 }
 
 #[test]
+fn times_at_the_end_of_all_time_break_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("late.pcapng");
+    let mut bytes = pcapng(&collision(CLIENT, SERVER, START_NS), false);
+    // Every packet block's upper half of the time.
+    let mut at = 0;
+    while at < bytes.len() {
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        let (kind, len) = (word(at), word(at + 4) as usize);
+        if kind == 6 {
+            bytes[at + 12..at + 16].fill(0xff);
+        }
+        at += len;
+    }
+    fs::write(&path, bytes).unwrap();
+    let output = replay(&path, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!alerts(&output).is_empty(), "{}", stdout(&output));
+}
+
+#[test]
 fn packets_out_of_order_are_counted_and_told() {
     let mut frames = collision(CLIENT, SERVER, START_NS);
     frames[2].0 -= 1_500_000;

@@ -232,6 +232,18 @@ fn live_frames_are_accounted_for() {
 }
 
 #[test]
+fn a_full_disk_under_the_headers_is_a_failure_and_loses_no_summary() {
+    if !can_run("a_full_disk_under_the_headers_is_a_failure_and_loses_no_summary") {
+        return;
+    }
+    let net = Net::new(1);
+    let output = net.run(&["-i", "rx0", "--json", "--duration", "300ms", "-w", "/dev/full"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("No space left"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("\"occasion\":\"end\""), "{}", stdout(&output));
+}
+
+#[test]
 fn a_count_ends_the_capture() {
     if !can_run("a_count_ends_the_capture") {
         return;

@@ -48,6 +48,9 @@ pub fn ip(record: &Record) -> Vec<u8> {
     header
 }
 
+/// Options of a segment that is to be cut inside them: whoever captures it leaves these bytes out.
+pub const CUT_LEN: usize = 20;
+
 /// The TCP segment: header, options, zeros for payload.
 fn tcp(record: &Record) -> Vec<u8> {
     let mut options = Vec::new();
@@ -58,6 +61,9 @@ fn tcp(record: &Record) -> Vec<u8> {
     }
     if record.has_mark(marks::WINDOW_SCALE) {
         options.extend([1, 3, 3, record.window_scale]);
+    }
+    if record.has_mark(marks::OPTIONS_CUT) {
+        options.extend([1; CUT_LEN]);
     }
     let mut segment = Vec::new();
     segment.extend(record.src_port.to_be_bytes());

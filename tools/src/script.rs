@@ -11,7 +11,7 @@
 //! @60    end
 //! ```
 //! `+` is after the line before, `@` since the beginning, in seconds. Flags are S F R P and `.` for
-//! ACK. Behind the options: `win`, `ttl`, `id`, `vlan`, `vni`. `*` copies the last segment.
+//! ACK. `<cut>` is a segment whose options the capture cut off. Behind the options: `win`, `ttl`, `id`, `vlan`, `vni`. `*` copies the last segment.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -216,6 +216,7 @@ fn tcp_option(text: &str, record: &mut Record) -> Result<(), String> {
             record.window_scale = u8::try_from(number(shift)?).map_err(|e| e.to_string())?;
             record.marks |= marks::WINDOW_SCALE;
         }
+        ["cut"] => record.marks |= marks::OPTIONS_CUT,
         _ => return Err(format!("option {text}?")),
     }
     Ok(())

@@ -173,7 +173,7 @@ impl Contest {
         let mut contest = Self::new(tuple, initiator, syn, held, attempt, now_us);
         contest.set_model(model);
         let deadline_us = flow.armed_us() + contest.model.time_wait_us();
-        contest.verdict = contest.model.verdict(&held, &attempt);
+        contest.verdict = contest.judge();
         contest.previous = Some(*flow);
         contest.sender = sender(flow, initiator, syn, now_us);
         contest.deadline_us = deadline_us;
@@ -284,13 +284,29 @@ impl Contest {
         let armed_us = self.armed_us();
         self.model = model;
         if self.isn_delta().is_some() {
-            self.verdict = model.verdict(&self.held, &self.attempt);
+            self.verdict = self.judge();
         }
         if self.previous.is_some() {
             let timed = matches!(self.held.state, Holder::TimeWait | Holder::FinWait2);
             self.deadline_us = armed_us + model.time_wait_us();
             self.expired = timed && self.first_us >= self.deadline_us;
         }
+    }
+
+    /// What the holder's TCP does with the SYN, as far as the SYN was captured.
+    fn judge(&self) -> Verdict {
+        match self.held.state {
+            Holder::TimeWait | Holder::FinWait2 | Holder::Unknown if self.timestamp_cut() => {
+                Verdict::Unknown
+            }
+            _ => self.model.verdict(&self.held, &self.attempt),
+        }
+    }
+
+    /// Whether the capture cut the SYN's options off: a timestamp that nobody saw may decide.
+    #[must_use]
+    pub fn timestamp_cut(&self) -> bool {
+        self.attempt.ts_val.is_none() && self.syn.has_mark(record_marks::OPTIONS_CUT)
     }
 
     fn patience_us(&self) -> u64 {
@@ -445,7 +461,7 @@ impl Contest {
         self.held.expected = answer.ack;
         self.held.ts_recent = ts_recent;
         self.held.ts_stale = false;
-        self.verdict = self.model.verdict(&self.held, &self.attempt);
+        self.verdict = self.judge();
     }
 
     fn note_answer(&mut self, answer: Answer, now_us: u64) {
@@ -485,6 +501,8 @@ impl Contest {
 /// The SYN that opened a flow, as far as the flow still knows it; network and VLANs are the answer's.
 fn rebuild_syn(flow: &Flow, initiator: Side, answer: &Record) -> Record {
     let ts_val = flow.timestamp(initiator);
+    // A SYN has more options than its answer.
+    let cut = answer.marks & record_marks::OPTIONS_CUT;
     Record {
         at_ns: flow.first_us * 1000,
         src_addr: answer.dst_addr,
@@ -494,7 +512,7 @@ fn rebuild_syn(flow: &Flow, initiator: Side, answer: &Record) -> Record {
         seq: flow.isn,
         flags: flags::SYN,
         ts_val: ts_val.unwrap_or(0),
-        marks: if ts_val.is_some() { record_marks::TIMESTAMPS } else { 0 },
+        marks: if ts_val.is_some() { record_marks::TIMESTAMPS } else { cut },
         vni: answer.vni,
         vlans: answer.vlans,
         vlan_count: answer.vlan_count,

@@ -11,7 +11,7 @@ use xdpwatch_core::finding::{Fact, Finding, State};
 use xdpwatch_core::host::{Hosts, Model};
 use xdpwatch_core::prefix::Prefix;
 use xdpwatch_core::watch::{Config, Output, Watch};
-use xdpwatch_prog::record::Record;
+use xdpwatch_prog::record::{Record, marks};
 use xdpwatch_prog::wire::{Link, parse_record};
 use xdpwatch_tools::frames;
 use xdpwatch_tools::script::{self, Expect, Kind};
@@ -46,7 +46,9 @@ fn hosts(text: &str) -> Hosts {
 /// A segment as it comes off the wire.
 fn through_the_parser(record: &Record) -> Record {
     let frame = frames::ethernet(record);
-    let parsed = parse_record(&frame, frame.len() as u32, record.at_ns, Link::Ethernet);
+    let cut = if record.has_mark(marks::OPTIONS_CUT) { frames::CUT_LEN } else { 0 };
+    let captured = &frame[..frame.len() - cut];
+    let parsed = parse_record(captured, frame.len() as u32, record.at_ns, Link::Ethernet);
     let parsed = parsed.expect("a script's segment is a valid frame");
     Record { vni: record.vni, ..parsed }
 }

@@ -7,6 +7,9 @@ use super::file::FileError;
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLION: u64 = 1_000_000;
 
+/// The latest time there is, in the year 2262: deadlines after it still fit their 64 bits.
+const LATEST_NS: u64 = i64::MAX.cast_unsigned();
+
 /// Ticks per second, and whole seconds to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timescale {
@@ -51,7 +54,7 @@ impl Timescale {
         Ok(scale)
     }
 
-    /// Nanoseconds since the Unix epoch; times before it become 0, beyond the year 2554 the largest.
+    /// Nanoseconds since the Unix epoch; times before it become 0, later ones [`LATEST_NS`].
     #[must_use]
     #[inline]
     pub fn at_ns(&self, seconds: u64, ticks: u64) -> u64 {
@@ -62,7 +65,7 @@ impl Timescale {
             other => i128::from(ticks) * i128::from(SECOND_NS) / i128::from(other),
         };
         let whole = (i128::from(seconds) + i128::from(self.offset_s)) * i128::from(SECOND_NS);
-        u64::try_from((whole + fraction).max(0)).unwrap_or(u64::MAX)
+        u64::try_from((whole + fraction).max(0)).unwrap_or(u64::MAX).min(LATEST_NS)
     }
 }
 
@@ -93,5 +96,6 @@ mod tests {
         assert_eq!(binary.at_ns(0, 1536), 6_500_000_000);
         let early = Timescale { ticks_per_s: 1, offset_s: -10 };
         assert_eq!(early.at_ns(0, 3), 0);
+        assert_eq!(micro.at_ns(u64::MAX, 0), LATEST_NS);
     }
 }

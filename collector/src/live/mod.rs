@@ -110,14 +110,13 @@ pub fn run(
     // Detached first, everywhere: what is in the rings by then is still observed.
     vantages.iter_mut().for_each(Vantage::stop);
     desk.drain(&vantages, &told)?;
-    for vantage in &mut vantages {
-        vantage.join();
-    }
+    // The summary is due whatever became of the files.
+    let written = vantages.iter_mut().map(Vantage::join).fold(Ok(()), anyhow::Result::and);
     if let Some(files) = files {
         files.join();
     }
     desk.close(&mut vantages)?;
-    ended.map(|()| desk.findings())
+    ended.and(written).map(|()| desk.findings())
 }
 
 /// Chooses every worker's processor, and keeps this thread and those that it starts off them.

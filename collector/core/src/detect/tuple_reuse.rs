@@ -224,6 +224,9 @@ fn confidence(contest: &Contest, outcome: Outcome) -> Confidence {
             lower(30, "holder_may_be_gone");
         }
     }
+    if contest.timestamp_cut() {
+        lower(20, "syn_options_cut");
+    }
     if contest.previous.is_some_and(|flow| !flow.is(marks::SYN_ACK_SEEN)) {
         lower(5, "mid_stream");
     }
@@ -300,7 +303,7 @@ fn holder_facts(contest: &Contest, set: &mut impl FnMut(&'static str, Fact)) {
         let left = i64::try_from(contest.deadline_us).unwrap_or(i64::MAX)
             - i64::try_from(contest.first_us).unwrap_or(0);
         set("holder.deadline_ms", Fact::Number(left.div_euclid(1000)));
-        set("holder.deadline", Fact::Time(contest.deadline_us * 1000));
+        set("holder.deadline", Fact::Time(contest.deadline_us.saturating_mul(1000)));
         let from = if held_past_deadline(contest) { "evidence" } else { "model" };
         set("holder.deadline_from", Fact::Word(from));
     } else {

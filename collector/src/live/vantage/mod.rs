@@ -126,7 +126,8 @@ impl Vantage {
             .and_then(|()| vantage.attach(args));
         if let Err(error) = attached {
             vantage.stop();
-            vantage.join();
+            // What made starting impossible counts for more than an empty file.
+            let _ = vantage.join();
             return Err(error.context(format!("interface {name}")));
         }
         Ok(vantage)
@@ -265,15 +266,19 @@ impl Vantage {
     }
 
     /// Waits for the threads, and closes the file of `-w`.
-    pub fn join(&mut self) {
+    ///
+    /// # Errors
+    /// Those of writing that file, at any time.
+    pub fn join(&mut self) -> anyhow::Result<()> {
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 warn!("a thread of interface {} failed", self.interface.name);
             }
         }
-        if let Some(Err(error)) = self.writer.as_mut().map(Writer::close) {
-            warn!("writing headers (-w) failed: {error}");
-        }
+        let written = self.writer.as_mut().map_or(Ok(()), Writer::close);
+        written.context(
+            "writing headers (-w) failed; the file lacks the last of them, make room for it",
+        )
     }
 
     /// The error of a worker that can't go on.
