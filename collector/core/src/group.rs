@@ -196,7 +196,11 @@ impl Groups {
     pub fn handle(&mut self, finding: &Finding, tell: &mut impl FnMut(Change<'_>)) -> u64 {
         self.tick(finding.at_ns, tell);
         let member = match finding.state {
-            State::Firing => self.members.get(&finding.id).copied(),
+            State::Firing => self.members.get_mut(&finding.id).map(|member| {
+                let before = *member;
+                member.cause = finding.cause;
+                before
+            }),
             State::Resolved => self.members.remove(&finding.id),
         };
         let identity = member.map_or_else(|| self.identity(finding), |member| member.identity);

@@ -283,3 +283,23 @@ fn ticks_change_nothing_but_when_it_is_told() {
     groups.finish(findings.last().unwrap().at_ns, &mut take);
     assert_eq!(told, expected);
 }
+
+/// As `port_pressure` does it: foretold, then true, then worse.
+#[test]
+fn a_finding_that_fires_again_with_another_cause_is_counted_with_its_last() {
+    let mut groups = Groups::new(Config::default(), SEEDS);
+    let mut causes = Vec::new();
+    let mut take = |change: Change<'_>| causes.push(change.group.tally.cause());
+    for (at_s, cause, state, severity) in [
+        (1, "ports_forecast", State::Firing, 2),
+        (2, "ports_held", State::Firing, 2),
+        (3, "ports_held", State::Firing, 1),
+        (4, "ports_held", State::Resolved, 1),
+    ] {
+        let again = finding(7, at_s * S, state, severity);
+        groups.handle(&Finding { cause, ..again }, &mut take);
+    }
+    groups.finish(5 * S, &mut take);
+    assert_eq!(causes.first(), Some(&("ports_forecast", 1)));
+    assert_eq!(causes.last(), Some(&("ports_held", 1)));
+}
