@@ -63,7 +63,9 @@ fn alone(facts: &Value, key: &str) -> Value {
 #[track_caller]
 fn assert_replays(event: &Value, folder: &Path, options: &[&str]) {
     let name = event["alert"]["evidence"].as_str().expect("an evidence file");
-    let again = last_by_id(alerts_of(&folder.join(name), options));
+    let model = proven_model(event);
+    let options: Vec<&str> = options.iter().copied().chain(model.as_deref()).collect();
+    let again = last_by_id(alerts_of(&folder.join(name), &options));
     let id = event["alert"]["id"].as_str().expect("an id");
     let replayed = again.get(id).unwrap_or_else(|| panic!("{id} is not found again: {event:#}"));
     for key in ["signature", "category", "severity", "state"] {
@@ -73,6 +75,14 @@ fn assert_replays(event: &Value, folder: &Path, options: &[&str]) {
         let [again, first] = [replayed, event].map(|event| alone(&event["tuple_reuse"], key));
         assert_eq!(again, first, "{key}: {event:#}");
     }
+}
+
+/// What the holder's other tuples proved of its TCP is not in the file of one: it is to be said.
+fn proven_model(event: &Value) -> Option<String> {
+    let reuse = &event["tuple_reuse"];
+    let (holder, model) = (reuse["holder"]["ip"].as_str()?, reuse["host_model"].as_str()?);
+    let proven = reuse["host_model_from"] == "evidence" && model != "linux";
+    proven.then(|| format!("--host-model={holder}={model}"))
 }
 
 /// A script's segments, and the options that it is to be run with.
@@ -185,6 +195,8 @@ fn what_has_left_the_history_is_rebuilt_and_said_to_be() {
             }
             rebuilt += 1;
             let name = event["alert"]["evidence"].as_str().expect("an evidence file");
+            let model = proven_model(event);
+            let options: Vec<&str> = options.iter().copied().chain(model.as_deref()).collect();
             let again = last_by_id(alerts_of(&evidence.join(name), &options));
             let Some(again) = again.get(id) else {
                 differ.push(format!("{}: not found again", path.display()));

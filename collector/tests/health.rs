@@ -170,7 +170,9 @@ fn alerts_leave_within_milliseconds_even_from_sleeping_workers() {
     let stats = statistics(&output);
     let of = |name| number(&stats, "latency", name);
     let _ = writeln!(io::stderr(), "alerts: {}", stats["latency"]);
-    assert_eq!(of("alerts"), 20, "{}", stdout(&output));
+    // Refusals by several clocks are worth an alert of their own.
+    let firing = stdout(&output).lines().filter(|l| l.contains("\"state\":\"firing\"")).count();
+    assert!(firing >= 20 && of("alerts") == firing as u64, "{}", stdout(&output));
     assert!(of("p50_us") <= of("p99_us") && of("p99_us") <= of("max_us"));
     assert!(of("p50_us") > 0 && of("p50_us") < 15_000, "{}", stats["latency"]);
     assert!(of("max_us") < 200_000, "{}", stats["latency"]);

@@ -55,6 +55,25 @@ pub fn allowed_cpus() -> Vec<usize> {
 /// # Errors
 /// That of `sched_setaffinity`: EINVAL if there is no such processor for us.
 pub fn run_on(cpus: &[usize]) -> io::Result<()> {
+    keep_on(0, cpus)
+}
+
+/// Keeps every thread that this process has, and those that they start from now on, on these
+/// processors.
+///
+/// # Errors
+/// Those of reading `/proc/self/task`; as for [`run_on`].
+pub fn run_all_on(cpus: &[usize]) -> io::Result<()> {
+    for task in std::fs::read_dir("/proc/self/task")? {
+        if let Some(thread) = task?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            keep_on(thread, cpus)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same for one thread; 0 is the calling one.
+fn keep_on(thread: libc::pid_t, cpus: &[usize]) -> io::Result<()> {
     // SAFETY: all zeros is an empty cpu_set_t.
     let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
     for &cpu in cpus {
@@ -64,9 +83,9 @@ pub fn run_on(cpus: &[usize]) -> io::Result<()> {
         // SAFETY: `cpu` is below CPU_SETSIZE.
         unsafe { libc::CPU_SET(cpu, &mut set) };
     }
-    // SAFETY: pid 0 is the calling thread; `set` is a cpu_set_t of the size given.
+    // SAFETY: `set` is a cpu_set_t of the size given; a thread that is not there is an error.
     let result =
-        unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+        unsafe { libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), &raw const set) };
     check(result).map(drop)
 }
 

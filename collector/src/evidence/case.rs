@@ -2,7 +2,7 @@
 //! they do is tried out: a detector that sees nothing else must come to the same finding.
 
 use xdpwatch_core::finding::{Endpoint, Evidence, Fact, Finding, Grounds};
-use xdpwatch_core::host::Hosts;
+use xdpwatch_core::host::{Hosts, Model};
 use xdpwatch_core::tuple::Tuple;
 use xdpwatch_core::watch::{Config, Kind, Watch};
 use xdpwatch_prog::record::Record;
@@ -180,10 +180,19 @@ fn gives(finding: &Finding, exhibits: &[Exhibit], choices: &Choices) -> bool {
     watch.finish(finding.at_ns, &mut outputs);
     outputs.into_iter().any(|output| match output.kind {
         Kind::Report(report) => {
-            let found = report.finding(None);
+            let found = report.finding(proven_model(finding));
             let same = |label: &&str| found.fact(label) == finding.fact(label);
             found.id == finding.id && found.state == finding.state && DECISIVE.iter().all(same)
         }
         _ => false,
     })
+}
+
+/// The holder's model, if it was its host's other tuples that proved it.
+fn proven_model(finding: &Finding) -> Option<Model> {
+    let word = |label| match finding.fact(label) {
+        Some(Fact::Word(word)) => Some(word),
+        _ => None,
+    };
+    (word("host_model_from") == Some("evidence")).then(|| Model::named(word("host_model")?))?
 }

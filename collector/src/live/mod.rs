@@ -119,14 +119,14 @@ pub fn run(
     ended.and(written).map(|()| desk.findings())
 }
 
-/// Chooses every worker's processor, and keeps this thread and those that it starts off them.
+/// Chooses every worker's processor, and keeps all other threads off them.
 fn place(plans: &mut [Plan], args: &Args) {
     let chosen = args.live.cpus.as_ref().map(|list| list.0.clone());
     let mut placement = Placement::new(sys::allowed_cpus(), chosen);
     plans.iter_mut().for_each(|plan| plan.place(&mut placement));
     let housekeeping = placement.housekeeping();
     if !housekeeping.is_empty()
-        && let Err(error) = sys::run_on(&housekeeping)
+        && let Err(error) = sys::run_all_on(&housekeeping)
     {
         warn!("housekeeping can't be kept on processors {housekeeping:?}: {error}");
     }
