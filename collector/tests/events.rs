@@ -122,7 +122,7 @@ fn people_get_a_sentence_and_advice() {
         ("fin_unacknowledged", "the FIN of the server was repeated 3 times in 1.400 s"),
         ("fin_unacknowledged", "net.ipv4.tcp_orphan_retries"),
         ("churn", "10.0.0.2:80: 6 connections per second that live 0.004 s (median), 100 % closed"),
-        ("churn", "option http-keep-alive instead of httpclose"),
+        ("churn", "HAProxy `option http-keep-alive` instead of `httpclose`"),
         ("half_closed_pair", "1  10.24.20.51:8080: 1 fin_wait2_server"),
     ] {
         let shown = text(script);

@@ -195,6 +195,16 @@ fn every_frame_is_accounted_for() {
 }
 
 /// Millions of frames a second into two queues, more than this machine can take in.
+/// Frames sent to this end of a veth pair that the other end had no room for (`ethtool -S`).
+fn not_taken(interface: &str) -> u64 {
+    let output = std::process::Command::new("ethtool").args(["-S", interface]).output();
+    let text = output.map(|output| stdout(&output)).unwrap_or_default();
+    text.lines()
+        .filter(|line| line.contains("xdp_xmit_errors"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
 #[test]
 fn live_frames_are_accounted_for() {
     if !can_run("live_frames_are_accounted_for") {
@@ -223,7 +233,9 @@ fn live_frames_are_accounted_for() {
         of("rx_ring_full"),
         of("handoff_lost")
     );
-    assert!((sent..sent + 50).contains(&of("seen")), "{} of {sent}", of("seen"));
+    // A busy machine makes the cable drop frames before the program; it counts them.
+    let came = of("seen") + net.inside(|| not_taken("tx0"));
+    assert!((sent..sent + 50).contains(&came), "{came} of {sent}");
     assert_eq!(of("seen"), of("selected") + of("dropped") + of("passed"));
     assert_eq!(of("selected"), of("received") + of("rx_ring_full") + of("rx_dropped"));
     // What was received was observed, but for what is counted as lost on the way.

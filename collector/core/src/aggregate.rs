@@ -156,10 +156,16 @@ impl Aggregate {
         self.speak(emit);
     }
 
-    /// End of input at `end_ns`: alerts that stand are resolved.
+    /// End of input at `end_ns`: alerts that stand are resolved, which says nothing of what caused them.
     pub fn finish(&mut self, end_ns: u64, emit: &mut dyn FnMut(Finding)) {
+        self.pass_time(end_ns + 1000, emit);
         let world = world!(self);
         self.detectors.finish(end_ns / 1000, &world, &mut self.said);
+        for finding in &mut self.said {
+            if finding.state == State::Resolved {
+                finding.set("until", Fact::Word("end_of_input"));
+            }
+        }
         self.speak(emit);
     }
 

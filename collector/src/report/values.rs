@@ -81,6 +81,12 @@ pub fn grouped(number: i64) -> String {
     text
 }
 
+/// Whether the alert still stood when the input ended: then its end says nothing of the cause.
+#[must_use]
+pub fn stood_to_the_end(finding: &Finding) -> bool {
+    finding.fact("until") == Some(Fact::Word("end_of_input"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

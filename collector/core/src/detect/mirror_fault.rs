@@ -88,6 +88,8 @@ impl Kind {
 struct Alert {
     subject: Option<Subject>,
     clean: u32,
+    /// The last window's share, percent.
+    share: i64,
 }
 
 /// Counted within the window.
@@ -183,8 +185,9 @@ impl Detector for MirrorFault {
     fn finish(&mut self, end_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
         self.pass_time(end_us, world, out);
         for kind in KINDS {
-            if let Some(subject) = self.alerts[kind as usize].subject.take() {
-                out.push(finding(&subject, kind, 0, State::Resolved, end_us));
+            let alert = &mut self.alerts[kind as usize];
+            if let Some(subject) = alert.subject.take() {
+                out.push(finding(&subject, kind, alert.share, State::Resolved, end_us));
             }
         }
     }
@@ -236,12 +239,13 @@ impl MirrorFault {
         }
         let is_bad = bad * 100 >= all * kind.threshold();
         let share = i64::try_from(bad * 100 / all).unwrap_or(100).min(100);
+        alert.share = share;
         match &alert.subject {
             None if is_bad => {
                 // The subject is the same for all kinds, so its beginning tells them apart.
                 let subject = Subject::feed(at_us + kind as u64);
                 out.push(finding(&subject, kind, share, State::Firing, at_us));
-                *alert = Alert { subject: Some(subject), clean: 0 };
+                *alert = Alert { subject: Some(subject), clean: 0, share };
             }
             None => {}
             Some(_) if is_bad => alert.clean = 0,

@@ -2,7 +2,7 @@
 
 use xdpwatch_core::finding::{Fact, Finding, State};
 
-use crate::report::values::{address, count, endpoint, word};
+use crate::report::values::{address, count, endpoint, stood_to_the_end, word};
 
 /// A source's ports towards a service run out.
 #[must_use]
@@ -39,6 +39,7 @@ pub fn mixed_clocks(finding: &Finding) -> String {
     };
     let then = match finding.state {
         State::Firing => "",
+        State::Resolved if stood_to_the_end(finding) => "; until the end of the input",
         State::Resolved => "; not for the last two minutes",
     };
     format!("SYN timestamps of {source} -> {server} {clocks}, {regressions} went back{then}")
@@ -51,6 +52,7 @@ pub fn host_timestamp_refusal(finding: &Finding) -> String {
     let (dropped, answered) = (count(finding, "dropped"), count(finding, "answered"));
     let then = match finding.state {
         State::Firing => "",
+        State::Resolved if stood_to_the_end(finding) => "; until the end of the input",
         State::Resolved => "; none for the last minute",
     };
     format!(
@@ -74,6 +76,7 @@ pub fn mirror_fault(finding: &Finding) -> String {
     };
     let sound = match finding.state {
         State::Firing => "is not sound",
+        State::Resolved if stood_to_the_end(finding) => "was not sound until the end of the input",
         State::Resolved => "is sound again",
     };
     format!("the mirrored traffic {sound}: {share} % {what}")

@@ -3,7 +3,7 @@
 
 use xdpwatch_core::finding::{Fact, Finding, State};
 
-use crate::report::values::{address, count, endpoint, word};
+use crate::report::values::{address, count, endpoint, stood_to_the_end, word};
 
 /// A source's ports towards a service run out.
 #[must_use]
@@ -37,6 +37,7 @@ pub fn mixed_clocks(finding: &Finding) -> String {
     };
     let then = match finding.state {
         State::Firing => "",
+        State::Resolved if stood_to_the_end(finding) => "；直到输入结束",
         State::Resolved => "；最近两分钟没有再出现",
     };
     let regressions = count(finding, "regressions");
@@ -50,6 +51,7 @@ pub fn host_timestamp_refusal(finding: &Finding) -> String {
     let (dropped, answered) = (count(finding, "dropped"), count(finding, "answered"));
     let then = match finding.state {
         State::Firing => "",
+        State::Resolved if stood_to_the_end(finding) => "；直到输入结束",
         State::Resolved => "；最近一分钟没有再出现",
     };
     format!(
@@ -70,6 +72,9 @@ pub fn mirror_fault(finding: &Finding) -> String {
     };
     match finding.state {
         State::Firing => format!("镜像流量不正常：{what}"),
+        State::Resolved if stood_to_the_end(finding) => {
+            format!("镜像流量直到输入结束都不正常：{what}")
+        }
         State::Resolved => format!("镜像流量恢复正常：{what}"),
     }
 }
