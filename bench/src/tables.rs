@@ -78,12 +78,15 @@ fn own(count: usize) -> [f64; 3] {
     let state = RandomState::with_seeds(1, 2, 3, 4);
     let hash = |key: &[u64; 2]| Key::V4(*key).hash_with(&state);
     let mut table = Table::<2, 8>::new(count + count / 8);
+    let mut refused = 0;
     let insert = per_key((0..count as u32).map(key).collect(), |keys| {
         for key in keys {
             let done = table.insert(hash(key), key, &[key[0]; VALUE], false, |_| None);
-            assert_ne!(done, Insert::Full);
+            refused += u32::from(done == Insert::Full);
         }
     });
+    // Two groups full by chance: a sensor gives an old tuple up then.
+    assert!(refused as usize <= 1 + count / 10_000, "{refused} of {count} refused");
     let find = |keys: &[[u64; 2]]| {
         for batch in keys.chunks(BATCH) {
             let hashes: ArrayVec<u64, BATCH> = batch.iter().map(hash).collect();
