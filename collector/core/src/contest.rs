@@ -10,16 +10,13 @@ use crate::holding::{Sender, held, sender};
 use crate::host::linux::RECYCLED_ISN_AHEAD;
 use crate::host::schedule::Gaps;
 use crate::host::{Attempt, Held, Holder, Model, Verdict, sequence_accepts};
+use crate::repetition::{self, patience_us};
 use crate::seq::ahead;
 use crate::timed::Due;
 use crate::tuple::{Side, Tuple};
 
 /// The same segment within this time is the mirror's second copy of it, whatever its TTL or VLAN.
 const COPY_US: u64 = 1000;
-
-/// The same SYN with the same TSval within this time is a copy too: a real retransmission waits
-/// longer (10 ms at the least, `TCP_TIMEOUT_MIN`) and its clock has gone on.
-const COPY_SAME_CLOCK_US: u64 = 10_000;
 
 /// An ACK this long after the last SYN no longer answers it.
 const ANSWER_US: u64 = 3 * SECOND_US;
@@ -29,9 +26,6 @@ const UNSEEN_BYTES: i32 = 1 << 20;
 
 /// Patience after a lone SYN: the longest first retransmission time-out in use is 3 s.
 const LONE_SYN_US: u64 = 4 * SECOND_US;
-
-/// Least patience after a retransmitted SYN.
-const LEAST_PATIENCE_US: u64 = 3 * SECOND_US;
 
 /// What the holder was seen to answer first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +210,7 @@ impl Contest {
         if last_syn_us > first_us {
             contest.gaps.note(contest.gap_us);
         }
-        contest.due_us = contest.due_us.max(last_syn_us + contest.patience_us());
+        contest.due_us = contest.due_us.max(last_syn_us + patience_us(contest.gap_us));
         contest
     }
 
@@ -309,10 +303,6 @@ impl Contest {
         self.attempt.ts_val.is_none() && self.syn.has_mark(record_marks::OPTIONS_CUT)
     }
 
-    fn patience_us(&self) -> u64 {
-        (2 * self.gap_us + self.gap_us / 4).max(LEAST_PATIENCE_US)
-    }
-
     /// New ISN minus what the holder expects next; unknown where nothing told the latter.
     #[must_use]
     pub fn isn_delta(&self) -> Option<i32> {
@@ -349,7 +339,7 @@ impl Contest {
     pub fn syn_again(&mut self, record: &Record, flow: &mut Flow, now_us: u64) -> Option<Event> {
         let waited = now_us.saturating_sub(self.last_syn_us);
         let same_clock = record.timestamp().is_some() && record.timestamp() == self.last_ts_val;
-        if waited < COPY_US || (same_clock && waited < COPY_SAME_CLOCK_US) {
+        if waited < COPY_US || (same_clock && waited < repetition::COPY_US) {
             return None;
         }
         let unanswered = !self.answered;
@@ -357,7 +347,7 @@ impl Contest {
         self.gaps.note(waited);
         self.last_syn_us = now_us;
         self.last_us = now_us;
-        self.due_us = self.due_us.max(now_us + self.patience_us());
+        self.due_us = self.due_us.max(now_us + patience_us(self.gap_us));
         self.last_ts_val = record.timestamp();
         self.syn_count += 1;
         self.answered = false;

@@ -24,6 +24,7 @@ pub mod lifetime;
 pub mod lines;
 pub mod occupancy;
 pub mod relation;
+pub mod repetition;
 pub mod seq;
 pub mod step;
 pub mod table;

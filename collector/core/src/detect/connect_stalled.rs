@@ -13,6 +13,7 @@ use super::{Detector, Limits, Seen, World};
 use crate::finding::{Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
 use crate::host::schedule::Gaps;
+use crate::repetition::{COPY_US, patience_us};
 use crate::services::Service;
 use crate::shares::Shares;
 use crate::sight::Answers;
@@ -32,12 +33,6 @@ const RECENT: usize = 8;
 
 /// Refusals by a source's timestamps that may stand at a time: no more than that rule follows.
 const REFUSALS: usize = 1 << 10;
-
-/// A SYN again this soon is the mirror's copy of it: real ones wait longer.
-const COPY_US: u64 = 10_000;
-
-/// Least patience after a repeated SYN: as for contests.
-const LEAST_PATIENCE_US: u64 = 3 * SECOND_US;
 
 /// A connect that waits for its first answer.
 #[derive(Clone, Debug)]
@@ -135,7 +130,7 @@ impl Detector for ConnectStalled {
                 out.push(resolved(&stall, "failed", due_us));
             } else if let Some(finding) = self.fire(&mut stall, world, due_us) {
                 out.push(finding);
-                stall.due_us = stall.last_us + stall.patience_us();
+                stall.due_us = stall.last_us + patience_us(stall.gap_us);
                 self.overflow += u64::from(!self.stalls.insert(tuple, stall));
             }
         }
@@ -171,7 +166,7 @@ impl ConnectStalled {
             stall.last_us = at_us;
             stall.syn_count += 1;
             if stall.fired.is_some() {
-                stall.due_us = stall.due_us.max(at_us + stall.patience_us());
+                stall.due_us = stall.due_us.max(at_us + patience_us(stall.gap_us));
             }
             return;
         }
@@ -242,12 +237,6 @@ impl ConnectStalled {
         recent[0] = at_us;
         let oldest = recent[self.per_minute.saturating_sub(1)];
         oldest > 0 && at_us.saturating_sub(oldest) <= 60 * SECOND_US
-    }
-}
-
-impl Stall {
-    fn patience_us(&self) -> u64 {
-        (2 * self.gap_us + self.gap_us / 4).max(LEAST_PATIENCE_US)
     }
 }
 

@@ -9,7 +9,8 @@ use ahash::RandomState;
 
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
-use crate::flow::{self, SECOND_US};
+use crate::flow;
+use crate::repetition::{COPY_US, patience_us};
 use crate::step::{Step, What};
 use crate::subject::Subject;
 use crate::timed::{Due, Timed};
@@ -17,12 +18,6 @@ use crate::tuple::{Side, Tuple};
 
 /// Repeated FINs followed at a time.
 const FINS: usize = 1 << 14;
-
-/// A FIN again this soon is the mirror's copy of it: a retransmission waits longer.
-const COPY_US: u64 = 10_000;
-
-/// Least patience after a repeated FIN: as for SYNs.
-const LEAST_PATIENCE_US: u64 = 3 * SECOND_US;
 
 /// A FIN that came again.
 #[derive(Clone, Debug)]
@@ -159,7 +154,7 @@ impl Fin {
         }
         self.last_us = at_us;
         self.retransmissions += 1;
-        self.due_us = at_us + (2 * gap_us + gap_us / 4).max(LEAST_PATIENCE_US);
+        self.due_us = at_us + patience_us(gap_us);
         true
     }
 

@@ -14,6 +14,7 @@ use super::{Detector, Limits, Seen, World};
 use crate::clocks::Clocks;
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::repetition::COPY_US;
 use crate::seq::ahead;
 use crate::step::{Step, What};
 use crate::subject::Subject;
@@ -34,9 +35,6 @@ const REMEMBERED_US: u64 = 60 * SECOND_US;
 
 /// TCP_PAWS_WINDOW: ticks that a timestamp may be behind.
 const PAWS_WINDOW: i32 = 1;
-
-/// A SYN again this soon is the mirror's copy of it.
-const COPY_US: u64 = 10_000;
 
 /// A lone SYN that is neither answered nor repeated within this time tells nothing.
 const LONE_US: u64 = 4 * SECOND_US;
