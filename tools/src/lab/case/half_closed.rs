@@ -34,7 +34,8 @@ const CONNECTIONS: usize = 12;
 
 fn play(network: &Network, pace: Pace) -> anyhow::Result<Played> {
     let mut played = Played::default();
-    let hold = Duration::from_secs(if pace == Pace::Short { 6 } else { 60 });
+    // After a minute the server's kernel gives up its FIN-WAIT-2, and HAProxy its own by `timeout`.
+    let hold = Duration::from_secs(if pace == Pace::Short { 6 } else { 50 });
     let _server = Service::start(network, SERVER, BACK, 16, load::answer_and_close)?;
     let mut proxy = HaProxy::start(network, PROXY, &configuration("tcp", "", ""), Reload::Hitless)?;
 
