@@ -7,6 +7,7 @@ use std::hint::black_box;
 
 use ahash::RandomState;
 use arrayvec::ArrayVec;
+use xdpwatch_core::entry::Entry;
 use xdpwatch_core::finding::Endpoint;
 use xdpwatch_core::flow::Flow;
 use xdpwatch_core::table::{Insert, Table, VALUE};
@@ -94,7 +95,7 @@ fn own(count: usize) -> [f64; 3] {
             let hints: ArrayVec<_, BATCH> = hashes.iter().map(|hash| table.guess(*hash)).collect();
             hints.iter().for_each(|hint| table.touch_slot(*hint));
             for ((key, hash), hint) in batch.iter().zip(&hashes).zip(hints) {
-                black_box(table.find(*hash, key, hint).map(|index| table.value(index)));
+                black_box(table.find(*hash, key, hint).map(|index| *table.value(index)));
             }
         }
     };
@@ -121,7 +122,7 @@ fn packed(count: usize) -> [f64; 3] {
 
 fn naive(count: usize) -> [f64; 3] {
     let syn = Record { flags: flags::SYN, ..Record::default() };
-    let flow = Flow::open(&syn, Side::A, 0);
+    let flow = Flow::unpack(&Entry::open(&syn, Side::A, 0), 0);
     let mut map: HashMap<Tuple, Flow> = HashMap::new();
     map_costs(
         count,

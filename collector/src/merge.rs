@@ -63,7 +63,7 @@ impl Merge {
             self.ready.extend(lane.pending.drain(..due));
         }
         // Stable: what one tuple did at one time stays in the order in which it did it.
-        self.ready.sort_by_key(|output| (output.at_ns, output.tuple));
+        self.ready.sort_by(|a, b| a.at_ns.cmp(&b.at_ns).then_with(|| a.tuple().cmp(&b.tuple())));
         self.ready.drain(..).for_each(take);
     }
 }
@@ -78,12 +78,12 @@ mod tests {
     fn output(at_ns: u64, port: u16) -> Output {
         let end = Endpoint { addr: [0; 16], port };
         let tuple = Tuple { a: end, b: end, realm: 0 };
-        Output { at_ns, tuple, kind: Kind::HeldLonger { host: end, longer_us: 0 } }
+        Output { at_ns, key: tuple.key(), kind: Kind::HeldLonger { host: end, longer_us: 0 } }
     }
 
     fn drained(merge: &mut Merge) -> Vec<(u64, u16)> {
         let mut seen = Vec::new();
-        merge.drain(&mut |output| seen.push((output.at_ns, output.tuple.a.port)));
+        merge.drain(&mut |output| seen.push((output.at_ns, output.tuple().a.port)));
         seen
     }
 
@@ -106,7 +106,7 @@ mod tests {
         merge.push(0, output(5000, 9));
         merge.push(1, output(5000, 3));
         let mut seen = Vec::new();
-        merge.finish(&mut |output| seen.push(output.tuple.a.port));
+        merge.finish(&mut |output| seen.push(output.tuple().a.port));
         assert_eq!(seen, [3, 9]);
     }
 }

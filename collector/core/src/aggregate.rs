@@ -112,15 +112,17 @@ impl Aggregate {
         let at_us = output.at_ns / 1000;
         match output.kind {
             Kind::Step(step) => {
-                self.legs.see(&step, &output.tuple, at_us);
-                self.sight.see(&step, &output.tuple);
-                self.services.see(&step, &output.tuple, at_us);
-                self.census.see(&step, &output.tuple, at_us);
-                if let Some(line) = self.lines.see(&step, &output.tuple, at_us) {
-                    let host = output.tuple.end(step.sender).addr;
+                let tuple = output.key.tuple();
+                let step = step.unpack(&tuple, at_us);
+                self.legs.see(&step, &tuple, at_us);
+                self.sight.see(&step, &tuple);
+                self.services.see(&step, &tuple, at_us);
+                self.census.see(&step, &tuple, at_us);
+                if let Some(line) = self.lines.see(&step, &tuple, at_us) {
+                    let host = tuple.end(step.sender).addr;
                     self.learn(host, |known| known.lines.note(line));
                 }
-                let seen = Seen { at_us, tuple: &output.tuple, step: &step };
+                let seen = Seen { at_us, tuple: &tuple, step: &step };
                 let world = world!(self);
                 self.detectors.step(&seen, &world, &mut self.said);
                 self.speak(emit);

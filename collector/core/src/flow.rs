@@ -1,7 +1,7 @@
 //! One connection as the table remembers it: both ends' counters, the state seen from the wire, times.
 //!
-//! [`Flow`] is the working form; [`Flow::pack`] makes the 48 bytes that lie in the table. What a
-//! segment does to it stands in `advance`.
+//! [`Flow`] is the working form, for the rules and for contests; [`Entry`](crate::entry::Entry) is the
+//! same as it lies in the table.
 
 use crate::tuple::Side;
 
@@ -52,9 +52,21 @@ impl State {
         Self::Reset,
     ];
 
+    /// The state with this number; numbers that are none mean the last.
     #[inline]
-    fn from_bits(bits: u64) -> Self {
-        Self::ALL.get(bits as usize).copied().unwrap_or(Self::Reset)
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        match bits {
+            0 => Self::SynSent,
+            1 => Self::SynReceived,
+            2 => Self::Established,
+            3 => Self::FinWait1,
+            4 => Self::FinWait2,
+            5 => Self::LastAck,
+            6 => Self::Closing,
+            7 => Self::TimeWait,
+            _ => Self::Reset,
+        }
     }
 }
 
@@ -120,9 +132,6 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// 64-bit words of the packed form.
-    pub const WORDS: usize = 6;
-
     /// Whether `mark` is set.
     #[inline]
     #[must_use]
@@ -198,135 +207,5 @@ impl Flow {
         self.state = state;
         self.changed_us = now_us;
         self.rearmed_ms = 0;
-    }
-
-    /// What decides how long it is kept.
-    #[inline]
-    #[must_use]
-    pub fn brief(&self) -> Brief {
-        Brief {
-            state: self.state,
-            contested: self.is(marks::CONTESTED),
-            last_us: self.last_us,
-            armed_us: self.armed_us(),
-        }
-    }
-
-    /// The 48 bytes that lie in the table. Times keep their low 40 bits, in microseconds.
-    #[inline]
-    #[must_use]
-    pub fn pack(&self) -> [u64; Self::WORDS] {
-        let [a, b] = &self.ends;
-        let scales = u64::from(a.scale & 15) | u64::from(b.scale & 15) << 4;
-        let kind = (self.state as u64) << 20 | u64::from(self.marks & 0xfff) << 8 | scales;
-        [
-            time_and(self.first_us, u64::from(self.idle_ms)),
-            time_and(self.last_us, u64::from(self.rearmed_ms)),
-            time_and(self.changed_us, kind),
-            u64::from(self.isn) << 32 | u64::from(a.window) << 16 | u64::from(b.window),
-            u64::from(a.next) << 32 | u64::from(b.next),
-            u64::from(a.ts_val) << 32 | u64::from(b.ts_val),
-        ]
-    }
-
-    /// The working form. Times are completed to those nearest `now_us`: at most 6.3 days away.
-    #[inline]
-    #[must_use]
-    pub fn unpack(words: &[u64; Self::WORDS], now_us: u64) -> Self {
-        let kind = words[2] & LOW_24;
-        let end = |shift: u32, window: u64, scale: u64| End {
-            next: (words[4] >> shift) as u32,
-            ts_val: (words[5] >> shift) as u32,
-            window: window as u16,
-            scale: (scale & 15) as u8,
-        };
-        Self {
-            first_us: time_near(words[0], now_us),
-            last_us: time_near(words[1], now_us),
-            changed_us: time_near(words[2], now_us),
-            rearmed_ms: (words[1] & LOW_24) as u32,
-            idle_ms: (words[0] & LOW_24) as u32,
-            isn: (words[3] >> 32) as u32,
-            ends: [end(32, words[3] >> 16, kind), end(0, words[3], kind >> 4)],
-            state: State::from_bits(kind >> 20),
-            marks: (kind >> 8 & 0xfff) as u16,
-        }
-    }
-}
-
-/// What decides how long a flow is kept, read without the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Brief {
-    /// Where it stands.
-    pub state: State,
-    /// Whether a newer SYN contests its tuple.
-    pub contested: bool,
-    /// Last packet, microseconds.
-    pub last_us: u64,
-    /// As [`Flow::armed_us`].
-    pub armed_us: u64,
-}
-
-impl Brief {
-    /// Reads it from the packed form; times as in [`Flow::unpack`].
-    #[inline]
-    #[must_use]
-    pub fn of(words: &[u64; Flow::WORDS], now_us: u64) -> Self {
-        let kind = words[2] & LOW_24;
-        Self {
-            state: State::from_bits(kind >> 20),
-            contested: kind >> 8 & u64::from(marks::CONTESTED) != 0,
-            last_us: time_near(words[1], now_us),
-            armed_us: time_near(words[2], now_us) + (words[1] & LOW_24) * 1000,
-        }
-    }
-}
-
-const LOW_24: u64 = (1 << 24) - 1;
-
-/// A time's low 40 bits with 24 bits of something else.
-#[inline]
-fn time_and(us: u64, low: u64) -> u64 {
-    us << 24 | (low & LOW_24)
-}
-
-/// The time nearest `now_us` whose low 40 bits stand in the word's upper part.
-#[inline]
-fn time_near(word: u64, now_us: u64) -> u64 {
-    let ahead = (word & !LOW_24).wrapping_sub(now_us << 24).cast_signed() >> 24;
-    now_us.saturating_add_signed(ahead)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn any_end() -> impl Strategy<Value = End> {
-        (any::<u32>(), any::<u32>(), any::<u16>(), 0u8..16)
-            .prop_map(|(next, ts_val, window, scale)| End { next, ts_val, window, scale })
-    }
-
-    proptest! {
-        #[test]
-        fn packing_loses_nothing(
-            now in 1_700_000_000_000_000u64..1_900_000_000_000_000,
-            back in prop::array::uniform3(0u64..500_000_000_000),
-            rearmed_ms in 0u32..1 << 24, idle_ms in 0u32..1 << 24, isn: u32,
-            a in any_end(), b in any_end(), state in 0usize..9, marks in 0u16..1 << 12,
-        ) {
-            let flow = Flow {
-                first_us: now - back[0], last_us: now - back[1], changed_us: now - back[2],
-                rearmed_ms, idle_ms, isn, ends: [a, b], state: State::ALL[state], marks,
-            };
-            prop_assert_eq!(Flow::unpack(&flow.pack(), now), flow);
-            prop_assert_eq!(Brief::of(&flow.pack(), now), flow.brief());
-        }
-    }
-
-    #[test]
-    fn times_slightly_ahead_of_now_stay_ahead() {
-        let now = 1_700_000_000_000_000;
-        assert_eq!(time_near(time_and(now + 5, 3), now), now + 5);
     }
 }

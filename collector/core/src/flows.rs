@@ -7,11 +7,13 @@
 use ahash::RandomState;
 
 use crate::counters::Counters;
-use crate::flow::{Brief, Flow, State};
+use crate::entry::Entry;
+use crate::flow::State;
 use crate::host::linux::TIME_WAIT_US;
 use crate::lifetime::{Class, give_up, is_over, may_go};
+use crate::relation::Seen;
 use crate::table::{GROUP, Hint, Index, Insert, Table, VALUE};
-use crate::tuple::{Key, Tuple};
+use crate::tuple::Key;
 
 pub use crate::occupancy::Occupancy;
 
@@ -30,21 +32,9 @@ pub enum Place {
     V6(Index),
 }
 
-/// What a lookup found.
-#[derive(Clone, Copy, Debug)]
-pub enum Found {
-    /// Nothing.
-    Nothing,
-    /// A flow past its time, freed by this lookup.
-    Over(Flow),
-    /// A flow.
-    Held(Place, Flow),
-}
-
 /// A lookup in preparation: what can be known of it before its turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup {
-    key: Key,
     hash: u64,
     hint: Hint,
 }
@@ -57,7 +47,9 @@ pub struct Flows {
     chores_v4: Chores,
     chores_v6: Chores,
     state: RandomState,
-    occupancy: Occupancy,
+    /// Tuples held, by state.
+    held: [u64; State::ALL.len()],
+    capacity: u64,
     horizon_us: u64,
     /// The youngest age at which a closed tuple had to be given up; the horizon if none was.
     remembered_us: u64,
@@ -80,7 +72,6 @@ impl Flows {
     pub fn new(max_tuples: usize, horizon_us: u64, state: RandomState) -> Self {
         let (v4, v6) = (Table::new(max_tuples), Table::new(max_tuples / 4));
         let capacity = (v4.capacity() + v6.capacity()) as u64;
-        let occupancy = Occupancy { capacity, ..Occupancy::default() };
         let chores = || Chores { owed: 0, newcomers: 0, patience_us: horizon_us };
         Self {
             v4,
@@ -88,7 +79,8 @@ impl Flows {
             chores_v4: chores(),
             chores_v6: chores(),
             state,
-            occupancy,
+            held: [0; State::ALL.len()],
+            capacity,
             horizon_us,
             remembered_us: horizon_us,
         }
@@ -97,9 +89,8 @@ impl Flows {
     /// The lookup of this tuple.
     #[inline]
     #[must_use]
-    pub fn lookup(&self, tuple: &Tuple) -> Lookup {
-        let key = tuple.key();
-        Lookup { key, hash: key.hash_with(&self.state), hint: Hint::default() }
+    pub fn lookup(&self, key: &Key) -> Lookup {
+        Lookup { hash: key.hash_with(&self.state), hint: Hint::default() }
     }
 
     /// First step of reading ahead: the tags that the lookup will need.
@@ -107,35 +98,29 @@ impl Flows {
     /// Each step is meant to be taken for a whole batch before the next one is: a processor has
     /// many reads under way at once only if they lie few instructions apart.
     #[inline]
-    pub fn touch_tags(&self, lookup: &Lookup) {
-        match lookup.key {
+    pub fn touch_tags(&self, key: &Key, lookup: &Lookup) {
+        match key {
             Key::V4(_) => self.v4.touch_tags(lookup.hash),
             Key::V6(_) => self.v6.touch_tags(lookup.hash),
         }
     }
 
-    /// Second step: where the lookup will probably end.
+    /// Second step: where the lookup will probably end, and what lies there.
     #[inline]
-    pub fn guess(&self, lookup: &mut Lookup) {
-        lookup.hint = match lookup.key {
-            Key::V4(_) => self.v4.guess(lookup.hash),
-            Key::V6(_) => self.v6.guess(lookup.hash),
-        };
-    }
-
-    /// Third step: what lies there.
-    #[inline]
-    pub fn touch_slot(&self, lookup: &Lookup) {
-        match lookup.key {
-            Key::V4(_) => self.v4.touch_slot(lookup.hint),
-            Key::V6(_) => self.v6.touch_slot(lookup.hint),
+    pub fn touch_slot(&self, is_v4: bool, lookup: &mut Lookup) {
+        if is_v4 {
+            lookup.hint = self.v4.guess(lookup.hash);
+            self.v4.touch_slot(lookup.hint);
+        } else {
+            lookup.hint = self.v6.guess(lookup.hash);
+            self.v6.touch_slot(lookup.hint);
         }
     }
 
     /// Tuples held now, by state.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
-        self.occupancy
+        Occupancy::of_states(self.capacity, &self.held)
     }
 
     /// How long closed tuples are in fact remembered, microseconds.
@@ -150,83 +135,95 @@ impl Flows {
         [self.v4.memory(), self.v6.memory()]
     }
 
-    /// The flow of this tuple. One past its time is freed.
+    /// Where this tuple's flow lies, if there is one.
     #[inline]
-    pub fn find(&mut self, lookup: &Lookup, now_us: u64) -> Found {
-        let Lookup { key, hash, hint } = lookup;
-        let (place, words) = match key {
-            Key::V4(key) => match self.v4.find(*hash, key, *hint) {
-                Some(index) => (Place::V4(index), self.v4.value(index)),
-                None => return Found::Nothing,
-            },
-            Key::V6(key) => match self.v6.find(*hash, key, *hint) {
-                Some(index) => (Place::V6(index), self.v6.value(index)),
-                None => return Found::Nothing,
-            },
-        };
-        let flow = Flow::unpack(&words, now_us);
-        if is_over(&flow.brief(), now_us) {
-            self.remove(place, flow.state);
-            return Found::Over(flow);
+    #[must_use]
+    pub fn find(&self, key: &Key, lookup: &Lookup) -> Option<Place> {
+        let Lookup { hash, hint } = *lookup;
+        match key {
+            Key::V4(key) => self.v4.find(hash, key, hint).map(Place::V4),
+            Key::V6(key) => self.v6.find(hash, key, hint).map(Place::V6),
         }
-        Found::Held(place, flow)
+    }
+
+    /// The flow that lies there.
+    #[inline]
+    #[must_use]
+    pub fn entry(&self, place: Place) -> Entry {
+        Entry::from_words(match place {
+            Place::V4(index) => self.v4.value(index),
+            Place::V6(index) => self.v6.value(index),
+        })
     }
 
     /// Puts a flow back; `before` is the state it was found in.
     #[inline]
-    pub fn store(&mut self, place: Place, before: State, flow: &Flow) {
-        if before != flow.state {
-            *self.occupancy.of(before) -= 1;
-            *self.occupancy.of(flow.state) += 1;
+    pub fn store(&mut self, place: Place, before: State, entry: &Entry) {
+        let state = entry.state();
+        if before != state {
+            self.held[before as usize] -= 1;
+            self.held[state as usize] += 1;
         }
         match place {
-            Place::V4(index) => self.v4.set(index, &flow.pack()),
-            Place::V6(index) => self.v6.set(index, &flow.pack()),
+            Place::V4(index) => self.v4.set(index, entry.words()),
+            Place::V6(index) => self.v6.set(index, entry.words()),
+        }
+    }
+
+    /// Frees the place of a flow that was found in this state.
+    pub fn remove(&mut self, place: Place, state: State) {
+        self.held[state as usize] -= 1;
+        match place {
+            Place::V4(index) => self.v4.remove(index),
+            Place::V6(index) => self.v6.remove(index),
         }
     }
 
     /// Takes in a flow whose tuple is not there, if there is room or something gives way: that is
-    /// returned.
+    /// returned. `false`: there is no place for it.
     pub fn insert(
         &mut self,
-        lookup: &Lookup,
-        flow: &Flow,
-        now_us: u64,
+        seen: &Seen<'_>,
+        entry: &Entry,
         counters: &mut Counters,
-    ) -> Option<(Tuple, Flow)> {
-        let class = Class::of(flow.state);
-        let share_full = class.is_share_full(&self.occupancy);
-        let (state, horizon_us, hash) = (&self.state, self.horizon_us, lookup.hash);
+        gone: &mut impl FnMut(&Key, &Entry),
+    ) -> bool {
+        let now_us = seen.now_us;
+        let class = Class::of(entry.state());
+        let share_full = class.is_share_full(self.capacity, &self.held);
+        let (state, horizon_us, hash) = (&self.state, self.horizon_us, seen.lookup.hash);
         let give_up = |words: &[u64; VALUE]| {
-            give_up(&Brief::of(words, now_us), class, share_full, horizon_us, now_us)
+            give_up(&Entry::from_words(words), class, share_full, horizon_us, now_us)
         };
-        let value = flow.pack();
-        let done = match &lookup.key {
+        let value = entry.words();
+        let done = match &seen.key {
             Key::V4(key) => {
                 self.chores_v4.newcomers += 1;
                 if !share_full {
                     self.v4.make_room(hash, |key| Key::V4(*key).hash_with(state));
                 }
-                self.v4.insert(hash, key, &value, share_full, give_up).map(Key::V4)
+                self.v4.insert(hash, key, value, share_full, give_up).map(Key::V4)
             }
             Key::V6(key) => {
                 self.chores_v6.newcomers += 1;
                 if !share_full {
                     self.v6.make_room(hash, |key| Key::V6(*key).hash_with(state));
                 }
-                self.v6.insert(hash, key, &value, share_full, give_up).map(Key::V6)
+                self.v6.insert(hash, key, value, share_full, give_up).map(Key::V6)
             }
         };
         if matches!(done, Insert::Full) {
             counters.table_refused += 1;
-            return None;
+            return false;
         }
-        *self.occupancy.of(flow.state) += 1;
-        let Insert::Replaced(key, old) = done else { return None };
-        let old = Flow::unpack(&old, now_us);
-        *self.occupancy.of(old.state) -= 1;
-        count_given_up(&old.brief(), now_us, &mut self.remembered_us, counters);
-        Some((key.tuple(), old))
+        self.held[entry.state() as usize] += 1;
+        if let Insert::Replaced(key, old) = done {
+            let old = Entry::from_words(&old);
+            self.held[old.state() as usize] -= 1;
+            count_given_up(&old, now_us, &mut self.remembered_us, counters);
+            gone(&key, &old);
+        }
+        true
     }
 
     /// A tick of record time has passed: more is owed to the tables.
@@ -241,31 +238,22 @@ impl Flows {
         &mut self,
         now_us: u64,
         counters: &mut Counters,
-        gone: &mut impl FnMut(&Tuple, &Flow),
+        gone: &mut impl FnMut(&Key, &Entry),
     ) {
-        let Self { v4, v6, chores_v4, chores_v6, occupancy, horizon_us, remembered_us, .. } = self;
-        let mut freed = |key: Key, words: &[u64; VALUE], is_over: bool| {
-            let flow = Flow::unpack(words, now_us);
-            *occupancy.of(flow.state) -= 1;
+        let Self { v4, v6, chores_v4, chores_v6, held, horizon_us, remembered_us, .. } = self;
+        let mut freed = |key: Key, entry: &Entry, is_over: bool| {
+            held[entry.state() as usize] -= 1;
             if !is_over {
-                count_given_up(&flow.brief(), now_us, remembered_us, counters);
+                count_given_up(entry, now_us, remembered_us, counters);
             }
-            gone(&key.tuple(), &flow);
+            gone(&key, entry);
         };
-        chores_v4.sweep(v4, *horizon_us, now_us, &mut |key, words, is_over| {
-            freed(Key::V4(*key), words, is_over);
+        chores_v4.sweep(v4, *horizon_us, now_us, &mut |key, entry, is_over| {
+            freed(Key::V4(*key), entry, is_over);
         });
-        chores_v6.sweep(v6, *horizon_us, now_us, &mut |key, words, is_over| {
-            freed(Key::V6(*key), words, is_over);
+        chores_v6.sweep(v6, *horizon_us, now_us, &mut |key, entry, is_over| {
+            freed(Key::V6(*key), entry, is_over);
         });
-    }
-
-    fn remove(&mut self, place: Place, state: State) {
-        *self.occupancy.of(state) -= 1;
-        match place {
-            Place::V4(index) => self.v4.remove(index),
-            Place::V6(index) => self.v6.remove(index),
-        }
     }
 }
 
@@ -280,7 +268,7 @@ impl Chores {
         table: &mut Table<KEY, SLOT>,
         horizon_us: u64,
         now_us: u64,
-        freed: &mut impl FnMut(&[u64; KEY], &[u64; VALUE], bool),
+        freed: &mut impl FnMut(&[u64; KEY], &Entry, bool),
     ) {
         let newcomers = core::mem::take(&mut self.newcomers);
         let is_crowded = table.used() > table.capacity() / 32 * 31;
@@ -292,11 +280,11 @@ impl Chores {
         if groups > 0 {
             let patience_us = self.patience_us;
             table.sweep(groups, |key, words| {
-                let flow = Brief::of(words, now_us);
-                let over = is_over(&flow, now_us);
-                let goes = over || (is_crowded && may_go(&flow, patience_us, now_us));
+                let entry = Entry::from_words(words);
+                let over = is_over(&entry, now_us);
+                let goes = over || (is_crowded && may_go(&entry, patience_us, now_us));
                 if goes {
-                    freed(key, words, over);
+                    freed(key, &entry, over);
                 }
                 goes
             });
@@ -318,11 +306,11 @@ impl Chores {
     }
 }
 
-fn count_given_up(flow: &Brief, now_us: u64, remembered_us: &mut u64, counters: &mut Counters) {
-    match Class::of(flow.state) {
+fn count_given_up(entry: &Entry, now_us: u64, remembered_us: &mut u64, counters: &mut Counters) {
+    match Class::of(entry.state()) {
         Class::Embryonic => counters.evicted_embryonic += 1,
         Class::Closed => {
-            let age_us = now_us.saturating_sub(flow.armed_us);
+            let age_us = now_us.saturating_sub(entry.armed_us(now_us));
             *remembered_us = age_us.min(*remembered_us);
             counters.evicted_closed += 1;
         }

@@ -6,7 +6,8 @@
 
 use xdpwatch_prog::record::{Record, flags};
 
-use crate::flow::{Flow, SECOND_US, State, marks};
+use crate::entry::Entry;
+use crate::flow::{SECOND_US, State, marks};
 use crate::relation::Seen;
 use crate::seq::ahead;
 use crate::step::What;
@@ -17,22 +18,25 @@ const YOUNG_US: u64 = 5 * SECOND_US;
 /// Numbers further ahead are of another incarnation.
 const PLAUSIBLE: i32 = 1 << 30;
 
-/// What the segment shows of data not seen; `flow` is the connection before it.
+/// What the segment shows of data not seen; `entry` is the connection before it.
+#[inline]
 #[must_use]
-pub fn hole(flow: &Flow, seen: &Seen<'_>) -> Option<What> {
+pub fn hole(entry: &Entry, seen: &Seen<'_>) -> Option<What> {
     let record: &Record = seen.record;
-    let whole = flow.is(marks::SYN_ACK_SEEN) && flow.client().is_some();
-    let young = seen.now_us.saturating_sub(flow.first_us) <= YOUNG_US;
     let plain = record.flags & (flags::SYN | flags::FIN | flags::RST) == 0;
-    let peer = seen.sender.peer();
-    let both = flow.seen(seen.sender) && flow.seen(peer);
-    if !whole || !young || !plain || !both || flow.state > State::Established {
+    if !plain || entry.state() > State::Established {
         return None;
     }
-    let beyond = ahead(record.ack, flow.end(peer).next);
+    let whole = entry.is(marks::SYN_ACK_SEEN) && entry.client().is_some();
+    let young = seen.now_us.saturating_sub(entry.first_us(seen.now_us)) <= YOUNG_US;
+    let peer = seen.sender.peer();
+    if !whole || !young || !entry.seen(seen.sender) || !entry.seen(peer) {
+        return None;
+    }
+    let beyond = ahead(record.ack, entry.next(peer));
     if record.has_flags(flags::ACK) && (1..PLAUSIBLE).contains(&beyond) {
         return Some(What::AckedUnseen);
     }
-    let late = record.payload_len > 0 && ahead(flow.end(seen.sender).next, record.seq) > 0;
+    let late = record.payload_len > 0 && ahead(entry.next(seen.sender), record.seq) > 0;
     late.then_some(What::OldData)
 }

@@ -1,8 +1,8 @@
 //! The pure detector of xdpwatch: records in, findings out.
 //!
 //! It reads no clock (time comes in with each record), does no I/O, has no `unsafe`, and neither
-//! panics nor allocates on a packet. In reading order: [`watch`] is the door; [`flow`] and
-//! `advance` are one connection, [`flows`] and [`table`] where connections lie; [`contest`] is a new
+//! panics nor allocates on a packet. In reading order: [`watch`] is the door; [`flow`],
+//! [`entry`] and `advance` are one connection, [`flows`] and [`table`] where connections lie; [`contest`] is a new
 //! SYN against a holder and [`host`] what holders do; [`detect`] makes [`finding`]s of it;
 //! [`aggregate`] knows what spans tuples; [`group`] makes few alerts of many findings.
 #![cfg_attr(not(test), no_std)]
@@ -14,18 +14,25 @@ pub mod watch;
 
 mod advance;
 pub mod contest;
+mod contested;
 pub mod counters;
+pub mod entry;
 pub mod flow;
 pub mod flows;
+mod follow;
 pub mod holding;
 pub mod holes;
 pub mod host;
+mod lanes;
 pub mod lifetime;
 pub mod lines;
 pub mod occupancy;
+pub mod output;
+pub mod packed_step;
 pub mod relation;
 pub mod repetition;
 pub mod seq;
+mod speaker;
 pub mod step;
 pub mod table;
 pub mod timed;

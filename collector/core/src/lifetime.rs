@@ -4,9 +4,9 @@
 //! handshakes may take a quarter, open connections seven eighths; closed tuples take what is left and
 //! give way only past their model's deadline.
 
-use crate::flow::{Brief, SECOND_US, State};
+use crate::entry::Entry;
+use crate::flow::{SECOND_US, State, marks};
 use crate::host::linux::TIME_WAIT_US;
-use crate::occupancy::Occupancy;
 
 /// A handshake that went nowhere is forgotten after this.
 const EMBRYONIC_US: u64 = 180 * SECOND_US;
@@ -40,7 +40,7 @@ impl Class {
     /// The class of this state.
     #[inline]
     #[must_use]
-    pub fn of(state: State) -> Self {
+    pub const fn of(state: State) -> Self {
         match state {
             State::SynSent | State::SynReceived => Self::Embryonic,
             State::Established | State::FinWait1 | State::FinWait2 => Self::Open,
@@ -49,68 +49,76 @@ impl Class {
         }
     }
 
-    /// Whether the class has used up its share of the tables.
+    /// Whether the class has used up its share of the tables: room in all, and tuples by state.
+    #[inline]
     #[must_use]
-    pub fn is_share_full(self, occupancy: &Occupancy) -> bool {
+    pub fn is_share_full(self, capacity: u64, held: &[u64; State::ALL.len()]) -> bool {
+        let [syn_sent, syn_received, established, fin_wait1, fin_wait2, ..] = held;
         match self {
-            Self::Embryonic => {
-                occupancy.syn_sent + occupancy.syn_received >= occupancy.capacity / 4
-            }
-            Self::Open => {
-                let open = occupancy.established + occupancy.fin_wait1 + occupancy.fin_wait2;
-                open >= occupancy.capacity / 8 * 7
-            }
+            Self::Embryonic => syn_sent + syn_received >= capacity / 4,
+            Self::Open => established + fin_wait1 + fin_wait2 >= capacity / 8 * 7,
             Self::Closed | Self::Dead => false,
         }
     }
 }
 
+/// How long a flow of each state is kept without a packet.
+const KEPT_US: [u64; State::ALL.len()] = {
+    let mut kept = [0; State::ALL.len()];
+    let mut n = 0;
+    while n < kept.len() {
+        kept[n] = match Class::of(State::ALL[n]) {
+            Class::Embryonic => EMBRYONIC_US,
+            Class::Open => OPEN_US,
+            Class::Closed => CLOSED_US,
+            Class::Dead => RESET_US,
+        };
+        n += 1;
+    }
+    kept
+};
+
 /// Whether a flow is past its time. A contested one is kept for its contest.
 #[inline]
 #[must_use]
-pub fn is_over(flow: &Brief, now_us: u64) -> bool {
-    let limit = match Class::of(flow.state) {
-        Class::Embryonic => EMBRYONIC_US,
-        Class::Open => OPEN_US,
-        Class::Closed => CLOSED_US,
-        Class::Dead => RESET_US,
-    };
-    now_us.saturating_sub(flow.last_us) > limit && !flow.contested
+pub fn is_over(entry: &Entry, now_us: u64) -> bool {
+    entry.silent_us(now_us) > KEPT_US[entry.state() as usize] && !entry.is(marks::CONTESTED)
 }
 
 /// Whether a flow that is not over goes before any newcomer is turned away: reset, or closed for
 /// longer than `patience_us`, which is never less than its model's deadline.
 #[inline]
 #[must_use]
-pub fn may_go(flow: &Brief, patience_us: u64, now_us: u64) -> bool {
-    let held_us = now_us.saturating_sub(flow.armed_us);
-    let goes = match Class::of(flow.state) {
+pub fn may_go(entry: &Entry, patience_us: u64, now_us: u64) -> bool {
+    let held_us = now_us.saturating_sub(entry.armed_us(now_us));
+    let goes = match Class::of(entry.state()) {
         Class::Dead => true,
         Class::Closed => held_us > patience_us.max(TIME_WAIT_US),
         Class::Embryonic | Class::Open => false,
     };
-    goes && !flow.contested
+    goes && !entry.is(marks::CONTESTED)
 }
 
 /// How readily a flow gives way to a newcomer of class `newcomer`: the higher, the sooner. Rank
 /// first, then age.
+#[inline]
 #[must_use]
 pub fn give_up(
-    flow: &Brief,
+    entry: &Entry,
     newcomer: Class,
     share_full: bool,
     horizon_us: u64,
     now_us: u64,
 ) -> Option<u64> {
-    let class = Class::of(flow.state);
-    if flow.contested || (share_full && class != newcomer) {
+    let class = Class::of(entry.state());
+    if entry.is(marks::CONTESTED) || (share_full && class != newcomer) {
         return None;
     }
-    let held = now_us.saturating_sub(flow.armed_us);
-    let silent = now_us.saturating_sub(flow.last_us);
+    let held = now_us.saturating_sub(entry.armed_us(now_us));
+    let silent = entry.silent_us(now_us);
     let rank = match class {
         Class::Dead => 6,
-        _ if is_over(flow, now_us) => 5,
+        _ if is_over(entry, now_us) => 5,
         Class::Closed if held > horizon_us => 4,
         Class::Closed if held > TIME_WAIT_US => 3,
         Class::Embryonic => 2,

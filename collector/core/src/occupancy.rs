@@ -28,6 +28,16 @@ pub struct Occupancy {
 }
 
 impl Occupancy {
+    /// From the counts of all states.
+    #[must_use]
+    pub fn of_states(capacity: u64, counts: &[u64; State::ALL.len()]) -> Self {
+        let mut occupancy = Self { capacity, ..Self::default() };
+        for (state, count) in State::ALL.into_iter().zip(counts) {
+            *occupancy.of(state) = *count;
+        }
+        occupancy
+    }
+
     /// Tuples held.
     #[must_use]
     pub fn used(&self) -> u64 {

@@ -2,12 +2,11 @@
 //! span connections read them in order of time (then tuple), whichever worker made them.
 
 use arrayvec::ArrayVec;
-use xdpwatch_prog::record::{Record, flags};
+use xdpwatch_prog::record::flags;
 
 use crate::finding::Endpoint;
 use crate::flow::{Flow, State};
-use crate::relation::Seen;
-use crate::tuple::{Side, Tuple, vlans};
+use crate::tuple::{Side, Tuple};
 
 /// What happened to the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,62 +71,6 @@ pub struct Step {
 }
 
 impl Step {
-    /// The step that a segment made. `last_us` is the connection's last packet before it.
-    #[inline]
-    #[must_use]
-    pub fn of(
-        seen: &Seen<'_>,
-        what: What,
-        before: Option<State>,
-        last_us: u64,
-        flow: &Flow,
-    ) -> Self {
-        let record: &Record = seen.record;
-        Self {
-            what,
-            sender: seen.sender,
-            client: client_of(flow, &seen.tuple),
-            flags: record.flags,
-            seq: record.seq,
-            ts_val: record.timestamp(),
-            vni: record.vni,
-            vlans: vlans(record).iter().copied().collect(),
-            silent_us: seen.now_us.saturating_sub(last_us),
-            last_clock: None,
-            before,
-            freed: [None; 2],
-            flow: *flow,
-        }
-    }
-
-    /// The step of a SYN that follows `previous`.
-    #[must_use]
-    pub fn after(self, previous: Option<&Flow>) -> Self {
-        let last_clock = previous.and_then(|flow| flow.timestamp(self.sender));
-        Self { last_clock: last_clock.filter(|_| self.is_pure_syn()), ..self }
-    }
-
-    /// The connection is forgotten at `now_us`. `None` for those that go without a word.
-    #[must_use]
-    pub fn gone(tuple: &Tuple, flow: &Flow, now_us: u64) -> Option<Self> {
-        let client = client_of(flow, tuple);
-        (!matches!(flow.state, State::TimeWait | State::Reset)).then(|| Self {
-            what: What::Gone,
-            sender: client,
-            client,
-            flags: 0,
-            seq: 0,
-            ts_val: None,
-            vni: 0,
-            vlans: ArrayVec::new(),
-            silent_us: now_us.saturating_sub(flow.last_us),
-            last_clock: None,
-            before: Some(flow.state),
-            freed: [None; 2],
-            flow: *flow,
-        })
-    }
-
     /// Whether the client sent the segment.
     #[must_use]
     pub fn is_from_client(&self) -> bool {
@@ -153,8 +96,9 @@ impl Step {
     }
 }
 
-/// The end that sent the SYN; where it is not known, the one with the higher port.
+/// The end that sent the SYN; where it is not known, the one with the higher port, by the ports of A and B.
+#[inline]
 #[must_use]
-pub fn client_of(flow: &Flow, tuple: &Tuple) -> Side {
-    flow.client().unwrap_or(Side::from_bit(tuple.b.port > tuple.a.port))
+pub fn client_of(known: Option<Side>, [a, b]: [u16; 2]) -> Side {
+    known.unwrap_or(Side::from_bit(b > a))
 }

@@ -8,8 +8,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Slots per group: one comparison of 16 tags.
-pub const GROUP: usize = 16;
+use crate::lanes::{LANES, fetch, matches};
+
+/// Slots per group: one comparison of tags.
+pub const GROUP: usize = LANES;
 
 /// The tag of a free slot.
 const FREE: u8 = 0;
@@ -18,7 +20,7 @@ const FREE: u8 = 0;
 const LINE_WORDS: usize = 8;
 
 /// Words of value at the end of each key.
-pub const VALUE: usize = crate::flow::Flow::WORDS;
+pub const VALUE: usize = crate::entry::WORDS;
 
 /// Where an entry lies; valid until it is removed or replaced, or room is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +97,12 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         (self.tags.as_flattened(), &self.words)
     }
 
-    /// Reads the tags that a lookup of `hash` will need, so that they are near when it comes.
+    /// Fetches the tags that a lookup of `hash` will need, so that they are near when it comes.
     #[inline]
     pub fn touch_tags(&self, hash: u64) {
-        let [first, second] = self.groups(hash);
-        core::hint::black_box(self.tags[first][0] ^ self.tags[second][0]);
+        for group in self.groups(hash) {
+            self.tags.get(group).into_iter().for_each(fetch);
+        }
     }
 
     /// Where a lookup of `hash` will probably end, by the tags.
@@ -110,20 +113,28 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         Hint(first_slot(groups, self.matches(groups, tag_of(hash))))
     }
 
-    /// Reads the slot that the hint names, so that it is near when the lookup comes.
+    /// Fetches the slot that the hint names, so that it is near when the lookup comes.
     #[inline]
     pub fn touch_slot(&self, hint: Hint) {
-        core::hint::black_box(self.words[self.at(hint.0)]);
+        let at = self.at(hint.0);
+        for line in 0..SLOT / LINE_WORDS {
+            self.words.get(at + line * LINE_WORDS).into_iter().for_each(fetch);
+        }
     }
 
     /// The entry with this key, looked for first where the hint says.
     #[inline]
     #[must_use]
     pub fn find(&self, hash: u64, key: &[u64; KEY], hint: Hint) -> Option<Index> {
-        let is_tagged = self.tags[hint.0 / GROUP][hint.0 % GROUP] == tag_of(hash);
-        if is_tagged && self.has_key(hint.0, key) {
+        let tag = self.tags.as_flattened().get(hint.0);
+        if tag == Some(&tag_of(hash)) && self.has_key(hint.0, key) {
             return Some(Index(hint.0));
         }
+        self.search(hash, key)
+    }
+
+    #[inline(never)]
+    fn search(&self, hash: u64, key: &[u64; KEY]) -> Option<Index> {
         let groups = self.groups(hash);
         let mut found = self.matches(groups, tag_of(hash));
         while found != 0 {
@@ -138,28 +149,28 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
 
     #[inline]
     fn has_key(&self, slot: usize, key: &[u64; KEY]) -> bool {
-        let at = self.at(slot);
-        self.words[at..at + KEY] == key[..]
+        let differing = self.slot(slot).iter().zip(key).fold(0, |d, (a, b)| d | (a ^ b));
+        differing == 0
+    }
+
+    #[inline]
+    fn slot(&self, slot: usize) -> &[u64; SLOT] {
+        self.words.get(self.at(slot)..).and_then(<[u64]>::first_chunk).unwrap_or(&[0; SLOT])
     }
 
     /// The key of an entry.
     #[inline]
     #[must_use]
-    pub fn key(&self, index: Index) -> [u64; KEY] {
-        let at = self.at(index.0);
-        let mut key = [0; KEY];
-        key.copy_from_slice(&self.words[at..at + KEY]);
-        key
+    pub fn key(&self, index: Index) -> &[u64; KEY] {
+        const { assert!(KEY <= SLOT) };
+        self.slot(index.0).first_chunk().unwrap_or(&[0; KEY])
     }
 
     /// The value of an entry.
     #[inline]
     #[must_use]
-    pub fn value(&self, index: Index) -> [u64; VALUE] {
-        let at = self.at(index.0) + KEY;
-        let mut value = [0; VALUE];
-        value.copy_from_slice(&self.words[at..at + VALUE]);
-        value
+    pub fn value(&self, index: Index) -> &[u64; VALUE] {
+        self.slot(index.0)[KEY..].first_chunk().unwrap_or(&[0; VALUE])
     }
 
     /// Sets the value of an entry.
@@ -195,7 +206,7 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
             return Insert::Placed;
         }
         let Some(slot) = self.victim(groups, give_up) else { return Insert::Full };
-        let old = (self.key(Index(slot)), self.value(Index(slot)));
+        let old = (*self.key(Index(slot)), *self.value(Index(slot)));
         self.write(slot, hash, key, value);
         Insert::Replaced(old.0, old.1)
     }
@@ -209,7 +220,7 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         }
         for slot in groups.into_iter().flat_map(|group| group * GROUP..(group + 1) * GROUP) {
             let at = self.at(slot);
-            let [first, second] = self.groups(rehash(&self.key(Index(slot))));
+            let [first, second] = self.groups(rehash(self.key(Index(slot))));
             let other = if slot / GROUP == first { second } else { first };
             let free = matches(&self.tags[other], FREE);
             if free != 0 {
@@ -237,7 +248,7 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
             }
             for lane in 0..GROUP {
                 let index = Index(group * GROUP + lane);
-                if self.tags[group][lane] != FREE && is_over(&self.key(index), &self.value(index)) {
+                if self.tags[group][lane] != FREE && is_over(self.key(index), self.value(index)) {
                     self.remove(index);
                 }
             }
@@ -261,7 +272,7 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         let best_of = |group: usize| {
             (group * GROUP..(group + 1) * GROUP)
                 .filter(|slot| self.tags[slot / GROUP][slot % GROUP] != FREE)
-                .filter_map(|slot| Some((give_up(&self.value(Index(slot)))?, slot)))
+                .filter_map(|slot| Some((give_up(self.value(Index(slot)))?, slot)))
                 .max_by_key(|(score, slot)| (*score, usize::MAX - slot))
         };
         groups.into_iter().find_map(best_of).map(|(_, slot)| slot)
@@ -304,27 +315,6 @@ fn tag_of(hash: u64) -> u8 {
 fn first_slot(groups: [usize; 2], found: u32) -> usize {
     let lane = found.trailing_zeros() as usize;
     groups[lane / GROUP % 2] * GROUP + lane % GROUP
-}
-
-/// One bit per lane whose tag is `tag`.
-#[inline]
-fn matches(tags: &[u8; GROUP], tag: u8) -> u32 {
-    let tags = u128::from_le_bytes(*tags);
-    matches_8(tags as u64, tag) | matches_8((tags >> 64) as u64, tag) << 8
-}
-
-/// The same for eight lanes, all at once: there is no safe call for the instruction that does this.
-#[inline]
-fn matches_8(tags: u64, tag: u8) -> u32 {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const BELOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    // Brings the lowest bits of eight bytes together in the uppermost byte.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let differs = tags ^ (LOW * u64::from(tag));
-    // The uppermost bit of a byte is set where any other bit of it is: no carry leaves a byte.
-    let nonzero = ((differs & BELOW) + BELOW) | differs;
-    let equal = !nonzero >> 7 & LOW;
-    (equal.wrapping_mul(GATHER) >> 56) as u32
 }
 
 #[cfg(test)]
@@ -396,20 +386,12 @@ mod tests {
         assert!(placed > 97_000, "{placed}");
         for n in 0..placed {
             let found = find(&table, [n, 7]);
-            assert_eq!(found.map(|at| table.value(at)), Some([n; VALUE]));
+            assert_eq!(found.map(|at| *table.value(at)), Some([n; VALUE]));
         }
         assert_eq!(table.used() as u64, placed);
     }
 
     proptest! {
-        #[test]
-        fn every_lane_is_matched_and_no_other(tags: [u8; GROUP], some in 0usize..GROUP, near: u8) {
-            for tag in [tags[some], near, 0, 1, 0x80, 0xff] {
-                let expected = tags.iter().enumerate().map(|(n, t)| u32::from(*t == tag) << n);
-                prop_assert_eq!(matches(&tags, tag), expected.sum::<u32>());
-            }
-        }
-
         /// Any sequence of inserts, lookups and removals gives what a plain map gives.
         #[test]
         fn it_is_a_map(steps in prop::collection::vec((0u64..200, 0u8..4), 1..600)) {

@@ -63,7 +63,7 @@ impl Tuple {
     pub fn of(record: &Record, vlan_key: bool) -> (Self, Side) {
         let src = Endpoint { addr: record.src_addr, port: record.src_port };
         let dst = Endpoint { addr: record.dst_addr, port: record.dst_port };
-        Self::between(src, dst, if vlan_key { with_vlans(record) } else { record.vni })
+        Self::between(src, dst, realm(record, vlan_key))
     }
 
     /// The tuple of two ends within a network, and which of its ends the first is.
@@ -92,8 +92,7 @@ impl Tuple {
     #[must_use]
     pub fn key(&self) -> Key {
         let [a, b] = [self.a.addr, self.b.addr].map(u128::from_be_bytes);
-        let ports = u64::from(self.a.port) << 48 | u64::from(self.b.port) << 32;
-        let last = ports | u64::from(self.realm);
+        let last = last_word(self.a.port, self.b.port, self.realm);
         if a >> 32 == V4_MAPPED && b >> 32 == V4_MAPPED {
             Key::V4([(a as u64) << 32 | (b as u64 & 0xffff_ffff), last])
         } else {
@@ -135,6 +134,31 @@ pub enum Key {
 }
 
 impl Key {
+    /// The key of a record's tuple, and which end sent it: what [`Tuple::of`] and [`Tuple::key`] give.
+    #[inline]
+    #[must_use]
+    pub fn of(record: &Record, vlan_key: bool) -> (Self, Side) {
+        let (Some(src), Some(dst)) = (v4(&record.src_addr), v4(&record.dst_addr)) else {
+            let (tuple, sender) = Tuple::of(record, vlan_key);
+            return (tuple.key(), sender);
+        };
+        let realm = realm(record, vlan_key);
+        let src = u64::from(src) << 16 | u64::from(record.src_port);
+        let dst = u64::from(dst) << 16 | u64::from(record.dst_port);
+        let sender = Side::from_bit(src > dst);
+        let (a, b) = (src.min(dst), src.max(dst));
+        let last = last_word(a as u16, b as u16, realm);
+        (Self::V4([a >> 16 << 32 | b >> 16, last]), sender)
+    }
+
+    /// Ports of both ends, A then B.
+    #[inline]
+    #[must_use]
+    pub fn ports(&self) -> [u16; 2] {
+        let (Self::V4([.., last]) | Self::V6([.., last])) = self;
+        [(last >> 48) as u16, (last >> 32) as u16]
+    }
+
     /// The tuple that has this key.
     #[must_use]
     pub fn tuple(&self) -> Tuple {
@@ -166,6 +190,25 @@ impl Key {
     }
 }
 
+/// A mapped IPv4 address as a number; `None` for any other.
+#[inline]
+fn v4(addr: &[u8; 16]) -> Option<u32> {
+    let addr = u128::from_be_bytes(*addr);
+    (addr >> 32 == V4_MAPPED).then_some(addr as u32)
+}
+
+/// The last word of a key.
+#[inline]
+fn last_word(a_port: u16, b_port: u16, realm: u32) -> u64 {
+    u64::from(a_port) << 48 | u64::from(b_port) << 32 | u64::from(realm)
+}
+
+/// The network that the record's tuple lives in.
+#[inline]
+fn realm(record: &Record, vlan_key: bool) -> u32 {
+    if vlan_key { with_vlans(record) } else { record.vni }
+}
+
 /// VNI and VLAN ids in 32 bits. Networks that use VNIs above 2^20 *and* VLANs may share a value.
 fn with_vlans(record: &Record) -> u32 {
     vlans(record)
@@ -183,7 +226,7 @@ pub fn owner(record: &Record, seed: u64, workers: usize) -> usize {
         return 0;
     }
     let state = RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0x7864_7077);
-    let hash = Tuple::of(record, false).0.key().hash_with(&state);
+    let hash = Key::of(record, false).0.hash_with(&state);
     usize::try_from((u128::from(hash) * workers as u128) >> 64).unwrap_or(0)
 }
 
@@ -247,8 +290,13 @@ mod tests {
         };
         for (src_addr, dst_addr) in [(v4(9), v4(3)), ([0x20; 16], v4(3)), ([0x20; 16], [0xfe; 16])]
         {
-            let tuple = Tuple::of(&Record { src_addr, dst_addr, vni: 77, ..record(1, 2) }, false).0;
+            let there = Record { src_addr, dst_addr, vni: 77, ..record(1, 2) };
+            let (tuple, sender) = Tuple::of(&there, false);
             assert_eq!(tuple.key().tuple(), tuple);
+            assert_eq!(tuple.key().ports(), [tuple.a.port, tuple.b.port]);
+            assert_eq!(Key::of(&there, false), (tuple.key(), sender));
+            let back = reversed(&there);
+            assert_eq!(Key::of(&back, false), (tuple.key(), Tuple::of(&back, false).1));
             let is_v4 = src_addr == v4(9);
             assert_eq!(matches!(tuple.key(), Key::V4(_)), is_v4);
         }
