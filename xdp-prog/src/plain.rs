@@ -10,6 +10,10 @@ const HEADERS: usize = 14 + 20 + 20;
 /// EtherType IPv4; version 4 and five words of header.
 const BEGINNING: [u8; 3] = [0x08, 0x00, 0x45];
 
+/// The options that nearly every segment of an open connection carries (RFC 7323, appendix A): two of
+/// no operation, then timestamps.
+const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
+
 /// The segment, if the frame is of this kind; arguments as for [`crate::wire::parse`].
 #[inline]
 #[must_use]
@@ -25,10 +29,10 @@ pub fn parse(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Option<Par
         return None;
     }
     let header_end = 34 + tcp_len;
-    let mut record = Record {
+    let record = Record {
         at_ns,
-        src_addr: mapped(word(26)),
-        dst_addr: mapped(word(30)),
+        src_addr: mapped([head[26], head[27], head[28], head[29]]),
+        dst_addr: mapped([head[30], head[31], head[32], head[33]]),
         src_port: half(34),
         dst_port: half(36),
         seq: word(38),
@@ -41,15 +45,39 @@ pub fn parse(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Option<Par
         ttl: head[22],
         ..Record::default()
     };
+    let record = match frame[HEADERS..].first_chunk::<12>() {
+        Some([a, b, c, d, times @ ..]) if tcp_len == 32 && [*a, *b, *c, *d] == TIMESTAMPS => {
+            timestamped(record, times)
+        }
+        _ if header_end == HEADERS => record,
+        _ => with_options(record, frame, header_end),
+    };
+    Some(Parsed { record, header_end })
+}
+
+#[inline]
+fn timestamped(record: Record, times: &[u8; 8]) -> Record {
+    let [a, b, c, d, e, f, g, h] = *times;
+    Record {
+        ts_val: u32::from_be_bytes([a, b, c, d]),
+        ts_ecr: u32::from_be_bytes([e, f, g, h]),
+        marks: marks::TIMESTAMPS,
+        ..record
+    }
+}
+
+/// By value: a record that is lent out would have to lie in memory for the others' sake too.
+#[inline(never)]
+fn with_options(mut record: Record, frame: &[u8], header_end: usize) -> Record {
     let end = header_end.min(frame.len());
     tcp::options(frame.get(HEADERS..end).unwrap_or_default(), &mut record);
     if end < header_end {
         record.marks |= marks::OPTIONS_CUT;
     }
-    Some(Parsed { record, header_end })
+    record
 }
 
 #[inline]
-fn mapped(v4: u32) -> [u8; 16] {
-    (0xffff_0000_0000 | u128::from(v4)).to_be_bytes()
+fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }

@@ -1,6 +1,7 @@
 //! What one segment does to a connection: the TCP state machine, seen from the wire (RFC 9293, 3.10.7).
 //!
-//! It works on the words that lie in the table. A SYN that would open a *new* connection on the tuple is
+//! It works on the words that lie in the table, in registers: what is rare takes them by value, so that
+//! they need not lie in memory for its sake. A SYN that would open a *new* connection on the tuple is
 //! not decided here; that is a contest.
 
 use xdpwatch_prog::record::{Record, flags, marks as record_marks};
@@ -44,10 +45,10 @@ impl Entry {
     #[inline(always)]
     pub fn advance(&mut self, record: &Record, sender: Side, now_us: u64) {
         if record.has_flags(flags::RST) {
-            self.reset(record, sender, now_us);
+            *self = self.reset(record, sender, now_us);
         } else {
             if self.state() == State::TimeWait {
-                self.rearm_by(record, sender, now_us);
+                *self = self.rearmed_by(record, sender, now_us);
             }
             let unseen_fin = self.acknowledges_unseen_fin(record, sender);
             self.learn(record, sender);
@@ -213,9 +214,9 @@ impl Entry {
 
     /// Which segments to a holder in TIME-WAIT set its timer anew (`tcp_timewait_state_process`).
     #[inline(never)]
-    fn rearm_by(&mut self, record: &Record, sender: Side, now_us: u64) {
+    fn rearmed_by(mut self, record: &Record, sender: Side, now_us: u64) -> Self {
         if sender == self.closer() && !self.is(marks::BOTH_CLOSED) {
-            return;
+            return self;
         }
         let paws = self.paws_rejects(record, sender);
         if paws || record.has_flags(flags::ACK) {
@@ -227,6 +228,7 @@ impl Entry {
         if record.sequence_len() == 0 {
             self.mark(marks::LIMITED, paws || !expected);
         }
+        self
     }
 
     /// Whether the peer of `sender` takes the segment for an old one (RFC 7323, 5.3).
@@ -239,7 +241,7 @@ impl Entry {
 
     /// A RST: from an end that holds nothing any more, or to one that may believe it.
     #[inline(never)]
-    fn reset(&mut self, record: &Record, sender: Side, now_us: u64) {
+    fn reset(mut self, record: &Record, sender: Side, now_us: u64) -> Self {
         let expected = self.next(sender);
         let exact = record.seq == expected;
         let believed = match self.state() {
@@ -259,6 +261,7 @@ impl Entry {
         if believed && self.state() != State::Reset {
             self.enter(State::Reset, now_us);
         }
+        self
     }
 }
 

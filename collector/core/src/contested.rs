@@ -123,8 +123,7 @@ impl Watch {
     #[inline(never)]
     pub(crate) fn settle(&mut self, mut contest: Contest, at_us: u64, out: &mut Vec<Output>) {
         let key = contest.tuple.key();
-        if let Some(place) = self.flows.find(&key, &self.flows.lookup(&key)) {
-            let mut entry = self.flows.entry(place);
+        if let Some((place, mut entry)) = self.flows.find(&key, &self.flows.lookup(&key)) {
             entry.mark(marks::CONTESTED, false);
             self.flows.store(place, entry.state(), &entry);
         }

@@ -3,7 +3,7 @@
 //! [`Flow`] is the same unpacked, for whoever asks many things of it. What a segment does to an entry
 //! stands in `advance`.
 
-use crate::flow::{End, Flow, SCALE_UNKNOWN, State, marks};
+use crate::flow::{End, Flow, IDLE_UNKNOWN, SCALE_UNKNOWN, State, marks};
 use crate::tuple::Side;
 
 /// Words of an entry.
@@ -39,9 +39,10 @@ impl Entry {
     #[inline]
     #[must_use]
     pub fn new(state: State, now_us: u64) -> Self {
-        let kind = (state as u64) << STATE_AT | u64::from(SCALE_UNKNOWN) * 0x11;
+        let scales = u64::from(SCALE_UNKNOWN) << 4 | u64::from(SCALE_UNKNOWN);
+        let kind = (state as u64) << STATE_AT | scales;
         let time = now_us << 24;
-        Self([time | u64::from(crate::flow::IDLE_UNKNOWN), time, time | kind, 0, 0, 0])
+        Self([time | u64::from(IDLE_UNKNOWN), time, time | kind, 0, 0, 0])
     }
 
     /// From the words that lie in the table.

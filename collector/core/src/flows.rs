@@ -135,25 +135,21 @@ impl Flows {
         [self.v4.memory(), self.v6.memory()]
     }
 
-    /// Where this tuple's flow lies, if there is one.
-    #[inline]
+    /// The flow of this tuple and where it lies, if there is one.
+    #[inline(always)]
     #[must_use]
-    pub fn find(&self, key: &Key, lookup: &Lookup) -> Option<Place> {
+    pub fn find(&self, key: &Key, lookup: &Lookup) -> Option<(Place, Entry)> {
         let Lookup { hash, hint } = *lookup;
         match key {
-            Key::V4(key) => self.v4.find(hash, key, hint).map(Place::V4),
-            Key::V6(key) => self.v6.find(hash, key, hint).map(Place::V6),
+            Key::V4(key) => {
+                let index = self.v4.find(hash, key, hint)?;
+                Some((Place::V4(index), Entry::from_words(self.v4.value(index))))
+            }
+            Key::V6(key) => {
+                let index = self.v6.find(hash, key, hint)?;
+                Some((Place::V6(index), Entry::from_words(self.v6.value(index))))
+            }
         }
-    }
-
-    /// The flow that lies there.
-    #[inline]
-    #[must_use]
-    pub fn entry(&self, place: Place) -> Entry {
-        Entry::from_words(match place {
-            Place::V4(index) => self.v4.value(index),
-            Place::V6(index) => self.v6.value(index),
-        })
     }
 
     /// Puts a flow back; `before` is the state it was found in.

@@ -57,13 +57,13 @@ impl Watch {
     ) {
         let before = entry.state();
         if seen.record.is_pure_syn() {
-            return self.syn(seen, place, entry, out);
+            return self.syn(&{ *seen }, place, entry, out);
         }
         if begins_unseen(&entry, seen) {
-            return self.replace(seen, place, &entry, out);
+            return self.replace(&{ *seen }, place, &{ entry }, out);
         }
         if answers_for_unknown(&entry, seen) {
-            return self.open_unknown(seen, place, entry, out);
+            return self.open_unknown(&{ *seen }, place, entry, out);
         }
         let silent_us = entry.silent_us(seen.now_us);
         let hole = if self.config.carries_data { hole(&entry, seen) } else { None };

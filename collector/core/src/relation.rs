@@ -22,6 +22,7 @@ const ANSWER_US: u64 = 3 * SECOND_US;
 const UNSEEN_BYTES: i32 = 1 << 20;
 
 /// One record on its way through: what it is about and where it stands.
+#[derive(Clone, Copy)]
 pub struct Seen<'a> {
     /// The record.
     pub record: &'a Record,

@@ -133,6 +133,7 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         self.search(hash, key)
     }
 
+    /// As [`Self::find`], without a hint.
     #[inline(never)]
     fn search(&self, hash: u64, key: &[u64; KEY]) -> Option<Index> {
         let groups = self.groups(hash);
@@ -155,7 +156,8 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
 
     #[inline]
     fn slot(&self, slot: usize) -> &[u64; SLOT] {
-        self.words.get(self.at(slot)..).and_then(<[u64]>::first_chunk).unwrap_or(&[0; SLOT])
+        let at = self.at(slot);
+        self.words[at..at + SLOT].first_chunk().unwrap_or(&[0; SLOT])
     }
 
     /// The key of an entry.

@@ -193,8 +193,9 @@ impl Key {
 /// A mapped IPv4 address as a number; `None` for any other.
 #[inline]
 fn v4(addr: &[u8; 16]) -> Option<u32> {
-    let addr = u128::from_be_bytes(*addr);
-    (addr >> 32 == V4_MAPPED).then_some(addr as u32)
+    let word = |at: usize| u32::from_ne_bytes([addr[at], addr[at + 1], addr[at + 2], addr[at + 3]]);
+    let is_mapped = (word(0) | word(4)) == 0 && word(8) == 0xffff_u32.to_be();
+    is_mapped.then_some(u32::from_be(word(12)))
 }
 
 /// The last word of a key.

@@ -13,7 +13,7 @@ use crate::contest::Contest;
 use crate::counters::Counters;
 use crate::entry::Entry;
 use crate::flow::{SECOND_US, marks};
-use crate::flows::{Flows, Lookup, Occupancy};
+use crate::flows::{Flows, Lookup, Occupancy, Place};
 use crate::follow::push_gone;
 use crate::host::Hosts;
 use crate::lifetime::is_over;
@@ -124,7 +124,7 @@ impl Watch {
 
     /// Looks the batch's tuples up as far as the processor can for many at once: their table lines
     /// are near when their turn comes.
-    #[inline]
+    #[inline(never)]
     fn read_ahead(&self, batch: &[Record]) -> ArrayVec<Coming, BATCH> {
         let mut now_us = self.now_us;
         let mut coming = ArrayVec::new();
@@ -187,19 +187,24 @@ impl Watch {
         if self.counters.records.is_multiple_of(SWEEP_RECORDS) {
             self.sweep(out);
         }
-        let Some(place) = self.flows.find(&seen.key, &seen.lookup) else {
-            return self.first_seen(seen, None, out);
+        // What is not ordinary is handed on in copies: then what is can be kept in registers.
+        let Some((place, entry)) = self.flows.find(&seen.key, &seen.lookup) else {
+            return self.first_seen(&{ *seen }, None, out);
         };
-        let entry = self.flows.entry(place);
         if is_over(&entry, seen.now_us) {
-            self.flows.remove(place, entry.state());
-            push_gone(out, &seen.key, &entry, seen.now_us);
-            self.first_seen(seen, Some(&entry), out);
+            self.over(&{ *seen }, place, &{ entry }, out);
         } else if entry.is(marks::CONTESTED) {
-            self.contested(seen, place, entry, out);
+            self.contested(&{ *seen }, place, entry, out);
         } else {
             self.known(seen, place, entry, out);
         }
+    }
+
+    #[inline(never)]
+    fn over(&mut self, seen: &Seen<'_>, place: Place, entry: &Entry, out: &mut Vec<Output>) {
+        self.flows.remove(place, entry.state());
+        push_gone(out, &seen.key, entry, seen.now_us);
+        self.first_seen(seen, Some(entry), out);
     }
 
     #[inline(always)]

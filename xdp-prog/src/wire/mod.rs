@@ -93,10 +93,17 @@ pub struct Parsed {
 ///
 /// # Errors
 /// Why there is no segment in it that can be used.
+#[inline]
 pub fn parse(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Result<Parsed, Skip> {
-    if let Some(parsed) = crate::plain::parse(frame, frame_len, at_ns, link) {
-        return Ok(parsed);
+    match crate::plain::parse(frame, frame_len, at_ns, link) {
+        Some(parsed) => Ok(parsed),
+        None => parse_any(frame, frame_len, at_ns, link),
     }
+}
+
+/// As [`parse`], header by header.
+#[inline(never)]
+fn parse_any(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Result<Parsed, Skip> {
     let (mut vlans, mut found_vni, mut found_marks) = (Vlans::default(), 0, 0);
     let (mut layer, mut at) = link::first(&frame, link)?;
     for _ in 0..LAYERS_MAX {
@@ -137,6 +144,7 @@ pub fn parse(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Result<Par
 ///
 /// # Errors
 /// Why there is no segment in it that can be used.
+#[inline]
 pub fn parse_record(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Result<Record, Skip> {
     parse(frame, frame_len, at_ns, link).map(|parsed| parsed.record)
 }
