@@ -105,7 +105,7 @@ impl Watch {
     /// A SYN for a new connection on a tuple that has a flow: against its holder, if one holds it.
     fn new_syn(&mut self, seen: &Seen<'_>, place: Place, entry: &Entry, out: &mut Vec<Output>) {
         let flow = Flow::unpack(entry, seen.now_us);
-        if let Some(holder) = holder(&flow, seen.sender) {
+        if let Some(holder) = holder(&flow, seen.sender, seen.now_us) {
             let model = self.config.hosts.configured(&seen.record.dst_addr);
             let contest =
                 Contest::open(seen.tuple(), &flow, holder, model, seen.record, seen.now_us);

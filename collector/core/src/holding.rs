@@ -3,11 +3,14 @@
 
 use xdpwatch_prog::record::Record;
 
-use crate::flow::{Flow, SCALE_UNKNOWN, State, marks};
+use crate::flow::{Flow, SCALE_UNKNOWN, SECOND_US, State, marks};
 use crate::host::linux::ACK_LIMIT_US;
 use crate::host::{Held, Holder};
 use crate::seq::ahead;
 use crate::tuple::Side;
+
+/// A FIN without an acknowledgment comes again within this: the longest first time-out in use.
+const FIRST_REPEAT_US: u64 = 4 * SECOND_US;
 
 /// Who sends the new SYN, compared with the earlier connection's client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +25,10 @@ pub enum Sender {
 
 /// The state in which the destination of a SYN from `initiator` holds this flow, if it does.
 #[must_use]
-pub fn holder(flow: &Flow, initiator: Side) -> Option<Holder> {
+pub fn holder(flow: &Flow, initiator: Side, now_us: u64) -> Option<Holder> {
     let closer_is_asked = flow.closer() != initiator;
     match (flow.state, closer_is_asked) {
+        (State::FinWait1, true) | (State::LastAck, false) if is_overdue(flow, now_us) => None,
         (State::SynSent | State::Reset, _) => None,
         (State::SynReceived, _) => Some(Holder::SynReceived),
         (State::Established, _) => Some(Holder::Established),
@@ -38,6 +42,14 @@ pub fn holder(flow: &Flow, initiator: Side) -> Option<Holder> {
         (State::LastAck, false) => Some(Holder::LastAck),
         (State::TimeWait, false) => flow.is(marks::BOTH_CLOSED).then_some(Holder::TimeWait),
     }
+}
+
+/// Whether a FIN that nobody was seen to acknowledge would have come again by now. Its repeats wait
+/// twice as long each time (RFC 6298, 5.5): a longer silence says that the ACK was there, only unseen,
+/// or that the host has given up.
+fn is_overdue(flow: &Flow, now_us: u64) -> bool {
+    let tried_us = flow.last_us.saturating_sub(flow.changed_us);
+    now_us.saturating_sub(flow.last_us) > FIRST_REPEAT_US + 2 * tried_us
 }
 
 /// What the holder knows, from what was tracked of both ends.

@@ -401,6 +401,11 @@ fn is_quiet(hour: Hour) {
     let (fired, severe, records) = watch(hour);
     println!("{records} records of {} s, seed {}: {fired:?}", hour.seconds, hour.seed);
     assert!(records > hour.per_s * hour.seconds * 6, "{records} records are no traffic");
+    for finding in &severe {
+        let facts = ["holder.state", "holder.since_ms", "answer", "syn_count", "outcome"];
+        let facts = facts.map(|label| finding.fact(label));
+        println!("{} {:?} cause {}: {facts:?}", finding.rule.name, finding.state, finding.cause);
+    }
     assert!(severe.is_empty(), "{} severe: {:#?}", severe.len(), severe.first());
 }
 

@@ -74,7 +74,7 @@ pub fn observe(contest: &mut Contest, event: Event, now_us: u64, all: bool) -> O
         Event::Refused => Outcome::Pending,
         Event::SynRepeated { unanswered } => {
             // Past the model's deadline, or with one direction unseen, silence proves nothing.
-            let harm = unanswered && contest.visible && !contest.expired;
+            let harm = unanswered && contest.visible && !contest.expired && !may_be_lost(contest);
             return if harm { fire(contest, Outcome::Pending, now_us) } else { None };
         }
         Event::Connected if contest.fired => Outcome::Recovered,
@@ -87,6 +87,13 @@ pub fn observe(contest: &mut Contest, event: Event, now_us: u64, all: bool) -> O
             .then(|| report(contest, State::Firing, outcome, now_us)),
         _ => contest.fired.then(|| report(contest, State::Resolved, outcome, now_us)),
     }
+}
+
+/// No timer bounds an open connection's end: most that seem to hold one for long have let go unseen,
+/// and those that do hold it answer. One SYN without an answer was then rather lost on its way.
+fn may_be_lost(contest: &Contest) -> bool {
+    let lone = contest.answer == Answer::None && contest.syn_count < 3;
+    lone && contest.verdict == Verdict::RefuseInUse
 }
 
 fn report(contest: &Contest, state: State, outcome: Outcome, at_us: u64) -> Report {
