@@ -105,7 +105,8 @@ fn check(name: &str) -> Vec<Value> {
     let pace = if long { Pace::Note } else { Pace::Short };
     let played = (case.play)(&network, pace).expect("the case plays as meant");
     played.did.iter().for_each(|sentence| println!("{sentence}"));
-    let alerts: Vec<Value> = sensor.stop().into_iter().map(|event| event.json).collect();
+    let (events, _) = sensor.stop();
+    let alerts: Vec<Value> = events.into_iter().map(|event| event.json).collect();
     hold(expected, &alerts, &rfc3339(played.cured_ns));
     alerts
 }

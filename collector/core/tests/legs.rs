@@ -81,6 +81,32 @@ fn one_number_from_one_or_to_one_joins_nothing() {
     assert_eq!(score.wrong, 0, "{score}");
 }
 
+/// Scanners may also keep one port, and floods send from one.
+#[test]
+fn one_number_and_one_port_from_one_or_to_one_joins_nothing() {
+    let mut traffic = Traffic::default();
+    for n in 0..4_000u32 {
+        let (client, server) = if n < 2_000 { (9, 1_000 + n) } else { (1_000 + n, 9) };
+        let leg = Leg { client: end(client, 50_000), server: end(server, 80) };
+        let at_us = BEGIN_US + u64::from(n) * 100 + if n < 2_000 { 0 } else { 1_000_000 };
+        traffic.refused(leg, 900, at_us);
+    }
+    let score = traffic.judge("one number and one port from one, then to one");
+    assert_eq!(score.wrong, 0, "{score}");
+}
+
+/// A health check calls its servers in turn by a port that it has bound.
+#[test]
+fn one_port_to_a_few_in_turn_joins_nothing() {
+    let (mut dice, mut traffic) = (Dice(11), Traffic::default());
+    for n in 0..2_000u64 {
+        let leg = Leg { client: end(9, 50_000), server: end(20 + (n % 2) as u32, 80) };
+        traffic.refused(leg, dice.roll() as u32 >> 1, BEGIN_US + n / 2 * 20_000 + n % 2 * 100);
+    }
+    let score = traffic.judge("one port to two in turn");
+    assert_eq!(score.wrong, 0, "{score}");
+}
+
 #[test]
 fn port_preserving_with_numbers_of_its_own_is_joined_by_port_and_timing() {
     for per_s in [100.0, 2000.0, 20_000.0] {

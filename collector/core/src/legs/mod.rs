@@ -11,6 +11,7 @@ mod pairs;
 mod roles;
 mod timing;
 mod tokens;
+mod twins;
 
 use ahash::RandomState;
 use xdpwatch_prog::record::flags;
@@ -30,6 +31,7 @@ use roles::Roles;
 pub use roles::{Balancer, Member};
 use timing::Timing;
 use tokens::{Sighting, Tokens};
+use twins::Twins;
 
 /// A balancer passes a segment on, or opens the connection that a request needs, within this time.
 const FORWARDED_US: u64 = 10_000;
@@ -84,6 +86,7 @@ impl Counts {
 #[derive(Debug)]
 pub struct Legs {
     tokens: Tokens,
+    twins: Twins,
     arrivals: Arrivals,
     pairs: Pairs,
     timing: Timing,
@@ -111,6 +114,7 @@ impl Legs {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
         Self {
             tokens: Tokens::new(state.clone()),
+            twins: Twins::new(state.clone()),
             arrivals: Arrivals::new(),
             pairs: Pairs::new(state.clone()),
             timing: Timing::new(state.clone()),
@@ -183,6 +187,9 @@ impl Legs {
         let Some((twin, by)) = self.tokens.see(step, sighting, at_us) else { return false };
         // What the client sent came first on its own leg, what the server sent, on the server's.
         let (front, back) = if sighting.from_client { (twin, sighting) } else { (sighting, twin) };
+        if !self.twins.believes(&front.leg, &back.leg, sighting.from_client) {
+            return false;
+        }
         let front = (front.leg, front.began_us);
         let back = (back.leg, back.began_us);
         self.join(front, back, by, 100, at_us);

@@ -106,6 +106,13 @@ impl Traffic {
         self.connection(leg, isn, at_us, rtt_us, 5_000)
     }
 
+    /// A SYN that no other one caused and that a closed port refuses.
+    pub fn refused(&mut self, leg: Leg, isn: u32, at_us: u64) {
+        self.alone.insert((leg, at_us), ());
+        self.send(at_us, leg.client, leg.server, flags::SYN, isn, 0);
+        self.send(at_us + 50, leg.server, leg.client, flags::RST | flags::ACK, 0, isn + 1);
+    }
+
     /// Shows it to the detector.
     pub fn judge(self, name: &str) -> Score {
         self.judge_given(name, &Limits::default())
