@@ -118,9 +118,9 @@ impl Aggregate {
                 self.sight.see(&step, &tuple);
                 self.services.see(&step, &tuple, at_us);
                 self.census.see(&step, &tuple, at_us);
-                if let Some(line) = self.lines.see(&step, &tuple, at_us) {
+                if let Some(reading) = self.lines.see(&step, &tuple, at_us) {
                     let host = tuple.end(step.sender).addr;
-                    self.learn(host, |known| known.lines.note(line));
+                    self.learn(host, |known| known.began(reading));
                 }
                 let seen = Seen { at_us, tuple: &tuple, step: &step };
                 let world = world!(self);
@@ -131,6 +131,7 @@ impl Aggregate {
                 known.longer_us = known.longer_us.max(longer_us);
             }),
             Kind::ProvenLinux(host) => self.learn(host.addr, |known| known.is_linux = true),
+            Kind::Recycled(host, ahead) => self.learn(host.addr, |known| known.recycled(ahead)),
             Kind::Contradicted(host, model) => {
                 self.counts.contradicted[model as usize] += 1;
                 self.learn(host.addr, |known| {

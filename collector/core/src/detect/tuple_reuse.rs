@@ -182,7 +182,6 @@ pub fn contradicted(contest: &Contest) -> bool {
             match contest.model.refusal(contest.verdict) {
                 Refusal::Ack => Some(Answer::ChallengeAck),
                 Refusal::Silence => None,
-                Refusal::Unknown => return contest.answer == Answer::SynAck,
             }
         }
         Verdict::ResetInWindow => Some(Answer::Reset),

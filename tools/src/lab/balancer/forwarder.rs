@@ -70,8 +70,7 @@ impl Forwarder {
         let record = parsed.record;
         self.note(frame, &record);
         let to_server = self.sockets.len() - 1;
-        let passed =
-            if from == to_server { self.back(&record) } else { self.there(from, &record) };
+        let passed = if from == to_server { self.back(&record) } else { self.there(from, &record) };
         let Some((to, change)) = passed else { return Ok(()) };
         rewrite(frame, &change);
         if self.settings.record
