@@ -20,6 +20,8 @@ pub enum Reload {
     Hitless,
     /// It binds anew once the old one has let go, and without SO_REUSEPORT: there is a gap.
     Gap,
+    /// It binds beside the old one (SO_REUSEPORT), whose listener then closes with whatever waits in it.
+    Shared,
 }
 
 /// A running HAProxy; all its processes are killed when this is dropped.
@@ -58,6 +60,18 @@ impl<'a> HaProxy<'a> {
     /// As for [`HaProxy::start`].
     pub fn reload(&mut self, configuration: &str, how: Reload) -> anyhow::Result<()> {
         self.launch(configuration, how)
+    }
+
+    /// Its processes get no processor any more, or again: their listeners fill up.
+    ///
+    /// # Errors
+    /// A process has ended.
+    pub fn stall(&self, stalled: bool) -> anyhow::Result<()> {
+        let signal = if stalled { "-STOP" } else { "-CONT" };
+        let pids = self.processes.iter().map(|process| process.id().to_string());
+        let status = std::process::Command::new("kill").arg(signal).args(pids).status()?;
+        ensure!(status.success(), "kill {signal} failed");
+        Ok(())
     }
 
     /// How many of its processes are alive.

@@ -10,6 +10,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use xdpwatch_prog::record::flags;
 
+use super::standing::{Alert, Standing};
 use super::{Detector, Limits, Seen, World};
 use crate::clocks::Clocks;
 use crate::finding::{Fact, Facts, Finding, Rule, State};
@@ -86,7 +87,7 @@ struct Pending {
 
 /// An alert that stands.
 #[derive(Debug)]
-struct Standing {
+struct Refusing {
     subject: Subject,
     clocks: usize,
     dropped: u32,
@@ -100,7 +101,7 @@ impl Due for Pending {
     }
 }
 
-impl Due for Standing {
+impl Due for Refusing {
     fn due_us(&self) -> u64 {
         self.due_us
     }
@@ -111,7 +112,7 @@ impl Due for Standing {
 pub struct HostTimestampRefusal {
     sources: HashMap<Key, Source, RandomState>,
     pending: Timed<Tuple, Pending>,
-    standing: Timed<Key, Standing>,
+    standing: Standing<Key, Refusing>,
     cleaned_us: u64,
     overflow: u64,
 }
@@ -128,7 +129,7 @@ impl Detector for HostTimestampRefusal {
         Self {
             sources: HashMap::with_capacity_and_hasher(SOURCES, state.clone()),
             pending: Timed::new(PENDING, state.clone()),
-            standing: Timed::new(STANDING, state),
+            standing: Standing::new(STANDING, state),
             cleaned_us: 0,
             overflow: 0,
         }
@@ -153,20 +154,16 @@ impl Detector for HostTimestampRefusal {
 
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
         while self.pending.pop_due(now_us).is_some() {}
-        while let Some((_, alert)) = self.standing.pop_due(now_us) {
-            out.push(alert.finding(State::Resolved, alert.due_us));
-        }
+        self.standing.pass_time(now_us, out);
     }
 
     fn finish(&mut self, end_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
         self.pass_time(end_us, world, out);
-        for (_, alert) in self.standing.drain() {
-            out.push(alert.finding(State::Resolved, end_us));
-        }
+        self.standing.finish(end_us, out);
     }
 
     fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow + self.standing.overflow()
     }
 }
 
@@ -230,19 +227,14 @@ impl HostTimestampRefusal {
                 alert.due_us = at_us + REMEMBERED_US;
             }
         } else if sum.refuses() {
-            let alert = Standing {
+            let alert = Refusing {
                 subject: Subject::pair(seen, at_us),
                 clocks,
                 dropped: sum.behind_dropped,
                 answered: sum.ahead_answered,
                 due_us: at_us + REMEMBERED_US,
             };
-            let finding = alert.finding(State::Firing, at_us);
-            if self.standing.insert(pending.key, alert) {
-                out.push(finding);
-            } else {
-                self.overflow += 1;
-            }
+            self.standing.fire(pending.key, alert, at_us, out);
         }
     }
 }
@@ -287,7 +279,7 @@ impl Tally {
     }
 }
 
-impl Standing {
+impl Alert for Refusing {
     fn finding(&self, state: State, at_us: u64) -> Finding {
         let clocks = match self.clocks {
             0 => Fact::Word("per_tuple"),

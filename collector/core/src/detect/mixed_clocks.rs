@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use ahash::RandomState;
 use hashbrown::HashMap;
 
+use super::standing::{Alert, Standing};
 use super::{Detector, Limits, Seen, World, tuple_reuse};
 use crate::clocks::{Clocks, Reading};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
@@ -17,7 +18,7 @@ use crate::flow::SECOND_US;
 use crate::seq::ahead;
 use crate::step::{Step, What};
 use crate::subject::Subject;
-use crate::timed::{Due, Timed};
+use crate::timed::Due;
 
 /// Sources followed.
 const SOURCES: usize = 1 << 12;
@@ -53,7 +54,7 @@ struct Source {
 
 /// An alert that stands.
 #[derive(Debug)]
-struct Standing {
+struct Mixed {
     subject: Subject,
     clocks: usize,
     regressions: u32,
@@ -61,7 +62,7 @@ struct Standing {
     due_us: u64,
 }
 
-impl Due for Standing {
+impl Due for Mixed {
     fn due_us(&self) -> u64 {
         self.due_us
     }
@@ -71,7 +72,7 @@ impl Due for Standing {
 #[derive(Debug)]
 pub struct MixedClocks {
     sources: HashMap<Key, Source, RandomState>,
-    standing: Timed<Key, Standing>,
+    standing: Standing<Key, Mixed>,
     /// Alerts that became severe by another rule's finding and are still to be said.
     worse: Vec<Finding>,
     cleaned_us: u64,
@@ -89,7 +90,7 @@ impl Detector for MixedClocks {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
         Self {
             sources: HashMap::with_capacity_and_hasher(SOURCES, state.clone()),
-            standing: Timed::new(STANDING, state),
+            standing: Standing::new(STANDING, state),
             worse: Vec::with_capacity(STANDING),
             cleaned_us: 0,
             overflow: 0,
@@ -148,20 +149,16 @@ impl Detector for MixedClocks {
 
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
         out.append(&mut self.worse);
-        while let Some((_, alert)) = self.standing.pop_due(now_us) {
-            out.push(alert.finding(State::Resolved, alert.due_us));
-        }
+        self.standing.pass_time(now_us, out);
     }
 
     fn finish(&mut self, end_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
         self.pass_time(end_us, world, out);
-        for (_, alert) in self.standing.drain() {
-            out.push(alert.finding(State::Resolved, end_us));
-        }
+        self.standing.finish(end_us, out);
     }
 
     fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow + self.standing.overflow()
     }
 }
 
@@ -198,17 +195,12 @@ impl MixedClocks {
         let severity = if source.refused_us.is_some_and(recent) { 2 } else { 3 };
         let subject = Subject::pair(seen, at_us);
         let due_us = at_us + QUIET_US;
-        let alert = Standing { subject, clocks, regressions, severity, due_us };
-        let finding = alert.finding(State::Firing, at_us);
-        if self.standing.insert(key, alert) {
-            out.push(finding);
-        } else {
-            self.overflow += 1;
-        }
+        let alert = Mixed { subject, clocks, regressions, severity, due_us };
+        self.standing.fire(key, alert, at_us, out);
     }
 }
 
-impl Standing {
+impl Alert for Mixed {
     fn finding(&self, state: State, at_us: u64) -> Finding {
         let clocks = match self.clocks {
             0 | 1 => Fact::Word("per_tuple"),

@@ -4,6 +4,7 @@
 //! them every step, every finding and the time, and they know no table and no clock.
 
 pub mod limits;
+mod standing;
 pub mod tuple_reuse;
 
 use alloc::vec::Vec;
