@@ -272,6 +272,13 @@ fn explain(name: &str, ended: &replay::Outcome) -> bool {
             file.clock_backwards
         ));
     }
+    if file.damaged_times > 0 {
+        complain(&format!(
+            "{name}: {} packets were hours ahead of the next one and got the time of the one before: \
+             see whether the file is damaged",
+            file.damaged_times
+        ));
+    }
     let Some(problem) = &ended.problem else { return false };
     let mut read = format!("{} packets, {} bytes", file.packets, file.bytes);
     if file.packets > 0 {

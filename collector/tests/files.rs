@@ -219,6 +219,30 @@ fn packets_out_of_order_are_counted_and_told() {
     assert_eq!(output.status.code(), Some(0));
 }
 
+#[test]
+fn one_damaged_time_moves_no_other_packet() {
+    let frames = collision(CLIENT, SERVER, START_NS);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("damaged-time.pcap");
+    fs::write(&path, pcap(&frames, true, false, 1)).unwrap();
+    let expected = alerts(&replay(&path, &[]));
+    let hours = |n: u64| n * 3_600_000_000_000;
+    for place in [0, 3, frames.len()] {
+        let mut frames = frames.clone();
+        frames.insert(place, (START_NS + hours(20_000), vec![0xff; 60]));
+        fs::write(&path, pcap(&frames, true, false, 1)).unwrap();
+        let output = replay(&path, &[]);
+        assert_eq!(alerts(&output), expected, "at {place}");
+        assert!(stderr(&output).contains("1 packets were hours ahead"), "{}", stderr(&output));
+    }
+    // A night without a packet is none.
+    let later = collision(CLIENT, SERVER, START_NS + hours(9));
+    fs::write(&path, pcap(&[frames, later].concat(), true, false, 1)).unwrap();
+    let output = replay(&path, &[]);
+    assert_eq!(alerts(&output).len(), 2 * expected.len());
+    assert!(!stderr(&output).contains("hours ahead"), "{}", stderr(&output));
+}
+
 /// Many tuples, collisions among them, all at the same times.
 fn crowd() -> Vec<u8> {
     let clients = (0..400u16).map(|n| (0x0a00_0100 + u32::from(n % 7), 20_000 + n));

@@ -3,6 +3,7 @@
 //! Each file is a vantage point of its own: own tables, own findings, own summary. One worker runs
 //! in the reading thread; several get their records over bounded queues that block, so none is lost.
 
+mod clock;
 mod inline;
 pub(crate) mod reader;
 mod threads;

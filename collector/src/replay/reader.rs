@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xdpwatch_prog::record::Record;
-use xdpwatch_prog::wire::{self, Parsed};
 
+use super::clock::Clock;
 use crate::capture::file::{CaptureFile, FileError, Packet};
 use crate::evidence::history::History;
 use crate::progress::Bar;
-use crate::skips::Skips;
 use crate::stats::{FileStats, Stats};
 
 /// A file of this size has tuples enough for huge pages to pay.
@@ -21,13 +20,6 @@ pub struct Reader {
     clock: Clock,
     left: u64,
     history: Option<Arc<Mutex<History>>>,
-}
-
-#[derive(Debug, Default)]
-struct Clock {
-    latest_ns: u64,
-    backwards: u64,
-    skips: Skips,
 }
 
 impl Reader {
@@ -60,12 +52,12 @@ impl Reader {
         let mut result = Ok(());
         while more && records.len() < end {
             if self.left == 0 {
-                return Ok(false);
+                more = false;
+                break;
             }
             let clock = &mut self.clock;
-            let mut take = |packet: Packet<'_>| {
-                records.extend(clock.record(&packet, history.as_deref_mut()));
-            };
+            let mut take =
+                |packet: Packet<'_>| clock.take(&packet, history.as_deref_mut(), records);
             match self.file.next(&mut take) {
                 Ok(read) => {
                     more = read;
@@ -76,6 +68,9 @@ impl Reader {
                     more = false;
                 }
             }
+        }
+        if !more {
+            self.clock.settle(None, history.as_deref_mut(), records);
         }
         self.bar.set(self.file.progress().taken());
         result.map(|()| more)
@@ -96,6 +91,7 @@ impl Reader {
             unknown_link: counts.unknown_link,
             timeless: counts.timeless,
             clock_backwards: self.clock.backwards,
+            damaged_times: self.clock.damaged,
         };
         Stats {
             at_ns: self.clock.latest_ns,
@@ -108,20 +104,5 @@ impl Reader {
     /// The trouble that a file read to its end may still have had.
     pub fn remaining_problem(&self) -> Option<FileError> {
         self.file.counts().first_unknown_link.map(FileError::UnknownLink)
-    }
-}
-
-impl Clock {
-    /// The packet's record, if it is one, at a time that is never before an earlier packet's.
-    fn record(&mut self, packet: &Packet<'_>, history: Option<&mut History>) -> Option<Record> {
-        self.backwards += u64::from(packet.at_ns < self.latest_ns);
-        self.latest_ns = self.latest_ns.max(packet.at_ns);
-        let parsed = wire::parse(packet.bytes, packet.frame_len, self.latest_ns, packet.link);
-        let Parsed { record, header_end } = parsed.map_err(|skip| self.skips.count(skip)).ok()?;
-        if let Some(history) = history {
-            let headers = &packet.bytes[..header_end.min(packet.bytes.len())];
-            history.put(&record, packet.link, headers);
-        }
-        Some(record)
     }
 }

@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::legs::Leg;
 use crate::services::Service;
 use crate::shares::Shares;
 use crate::step::What;
@@ -35,6 +36,9 @@ struct Half {
     service: Service,
     closer: &'static str,
     waiting_for: &'static str,
+    /// The leg on the balancer's other side, as joined when this began: joins are forgotten sooner than
+    /// half-closed connections.
+    other: Option<Leg>,
     /// When the FIN was acknowledged.
     since_us: u64,
     due_us: u64,
@@ -80,7 +84,7 @@ impl Detector for HalfClosed {
         }
     }
 
-    fn step(&mut self, seen: &Seen<'_>, _world: &World<'_>, out: &mut Vec<Finding>) {
+    fn step(&mut self, seen: &Seen<'_>, world: &World<'_>, out: &mut Vec<Finding>) {
         let Seen { at_us, tuple, step } = *seen;
         let outcome = match (step.what, step.flow.state) {
             (What::Opened { .. }, _) => "replaced",
@@ -98,7 +102,7 @@ impl Detector for HalfClosed {
             self.closes.one(Service::of(step, tuple), at_us);
         }
         if state == flow::State::FinWait2 {
-            self.begin(seen);
+            self.begin(seen, world);
         }
     }
 
@@ -131,15 +135,18 @@ impl Detector for HalfClosed {
 }
 
 impl HalfClosed {
-    fn begin(&mut self, seen: &Seen<'_>) {
+    fn begin(&mut self, seen: &Seen<'_>, world: &World<'_>) {
         let Seen { at_us, tuple, step } = *seen;
         let (closer, waiting_for) = if step.flow.closer() == step.client {
             ("client", "server")
         } else {
             ("server", "client")
         };
+        let subject = Subject::connection(seen);
+        let other = world.legs.joined_since(&subject.leg(), subject.began_us);
         let half = Half {
-            subject: Subject::connection(seen),
+            subject,
+            other,
             service: Service::of(step, tuple),
             closer,
             waiting_for,
@@ -177,7 +184,7 @@ impl HalfClosed {
     /// The leg on the balancer's other side, where it was joined, and whether it hangs as well.
     fn name_other_leg(&mut self, half: &Half, world: &World<'_>, finding: &mut Finding) {
         let leg = world.legs.joined_since(&half.subject.leg(), half.subject.began_us);
-        let Some(leg) = leg else {
+        let Some(leg) = leg.or(half.other) else {
             finding.set("other_leg", Fact::Unknown);
             return;
         };
