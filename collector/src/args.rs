@@ -5,7 +5,7 @@ use std::time::Duration;
 
 #[cfg(feature = "xdp")]
 use clap::ValueEnum;
-use clap::{ArgAction, ArgGroup, Parser};
+use clap::{ArgAction, ArgGroup, CommandFactory, Parser};
 
 use xdpwatch_core::finding::Endpoint;
 use xdpwatch_core::host::Model;
@@ -15,6 +15,7 @@ use xdpwatch_core::prefix::Prefix;
 use crate::api::args::ApiArgs;
 use crate::command::Command;
 use crate::evidence::args::EvidenceArgs;
+use crate::group_args::GroupArgs;
 use crate::lang;
 use crate::prefix_args::{host_model, port_range, server, snat, vip};
 
@@ -23,6 +24,11 @@ use crate::prefix_args::{host_model, port_range, server, snat, vip};
 ///
 /// Exit status: 0 done, 1 failed while running, 2 wrong usage, 3 findings of severity 1 or 2
 /// (with --exit-code).
+///
+/// Every option may also stand in /etc/xdpwatch/xdpwatch.toml (`xdpwatch config example` shows all
+/// keys) and in the environment, as XDPWATCH_ and its name in capitals: XDPWATCH_MAX_TUPLES. The
+/// command line counts most, then the environment. A TIME has a unit (500ms, 90s, 5m, 2h); a bare
+/// number is seconds.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "xdpwatch", version, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -38,6 +44,15 @@ pub struct Args {
     /// What is done instead of watching.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// The main configuration file; the folder conf.d beside it is read too [default:
+    /// /etc/xdpwatch/xdpwatch.toml, which need not be there]
+    #[arg(long, value_name = "FILE", env = "XDPWATCH_CONFIG", global = true)]
+    #[arg(hide_env_values = true, help_heading = "Configuration")]
+    pub config: Option<PathBuf>,
+    /// Check configuration files, environment and options, name each mistake, and exit: status 0 if
+    /// there is none, else 2
+    #[arg(short = 'T', long, help_heading = "Configuration")]
+    pub test_config: bool,
     #[cfg(feature = "xdp")]
     /// Capture live on this interface; repeat it for several, each watched on its own
     #[arg(short, long, value_name = "IF", help_heading = "Input")]
@@ -76,7 +91,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", conflicts_with = "read", help_heading = "Output")]
     pub write: Option<PathBuf>,
     /// Name of this sensor in events [default: the host's name]
-    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    #[arg(long, value_name = "NAME", value_parser = sensor_name, help_heading = "Output")]
     pub sensor: Option<String>,
     #[cfg(feature = "xdp")]
     /// Report statistics this often (SIGUSR1 does so at once) [default: only at the end]
@@ -130,6 +145,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Detection")]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub batch: u8,
+
+    /// Options about groups of findings.
+    #[command(flatten)]
+    pub group: GroupArgs,
 
     /// Options about webhooks.
     #[cfg(feature = "webhook")]
@@ -201,6 +220,24 @@ pub struct LiveArgs {
     /// where receive-side scaling is symmetric) [default: hash]
     #[arg(long, value_enum, default_value_t = Owner::Hash)]
     pub owner: Owner,
+}
+
+impl Args {
+    /// The command line as `--help` shows it.
+    #[must_use]
+    pub fn whole_command() -> clap::Command {
+        Self::command()
+    }
+
+    /// Takes the webhooks that configuration files describe.
+    #[cfg(feature = "webhook")]
+    pub fn set_hooks(&mut self, hooks: Vec<crate::webhook::config::WebhookConfig>) {
+        let options = match &mut self.command {
+            Some(Command::Webhook(crate::webhook::probe::Action::Test(options))) => options,
+            _ => &mut self.webhooks,
+        };
+        options.tables = hooks;
+    }
 }
 
 /// How frames reach user space.
@@ -283,6 +320,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Some(ms @ 1..=31_536_000_000) => Ok(Duration::from_millis(ms)),
         _ => Err("give a time between 1ms and 8760h".to_owned()),
     }
+}
+
+/// A name that people and programs can tell apart from none.
+fn sensor_name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err("give a name that can be seen, such as mirror-1".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(feature = "xdp")]

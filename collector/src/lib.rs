@@ -6,6 +6,8 @@
 
 pub mod args;
 pub mod command;
+pub mod config;
+pub mod group_args;
 pub mod prefix_args;
 pub mod run;
 

@@ -192,6 +192,22 @@ impl Groups {
         }
     }
 
+    /// Other intervals count from now on. What groups are about stays as it began: with other prefixes
+    /// the groups that stand would never meet their findings again.
+    pub fn retune(&mut self, config: Config, now_ns: u64, tell: &mut impl FnMut(Change<'_>)) {
+        self.tick(now_ns, tell);
+        self.config = Config { prefixes: self.config.prefixes, ..config };
+        let all: Vec<_> = self.groups.keys().copied().collect();
+        for identity in all {
+            self.schedule(identity);
+            let Some(group) = self.groups.get_mut(&identity) else { continue };
+            // With a shorter interval it may have been due already: nothing is told in the past.
+            self.due.remove(&(group.due_ns, group.id, identity));
+            group.due_ns = group.due_ns.max(now_ns);
+            self.due.insert((group.due_ns, group.id, identity));
+        }
+    }
+
     /// Takes the next finding in order of time, after what was due before it. Returns its group's id.
     pub fn handle(&mut self, finding: &Finding, tell: &mut impl FnMut(Change<'_>)) -> u64 {
         self.tick(finding.at_ns, tell);

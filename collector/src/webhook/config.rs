@@ -57,7 +57,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, 
 }
 
 /// A hook with everything read that it needs.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hook {
     /// What it is called.
     pub name: String,

@@ -1,0 +1,115 @@
+//! What is wrong with values that are each right by themselves: options that exclude or need each other,
+//! and files that are not there or that others can read.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::keys::{Key, command};
+use super::mistake::{Mistake, Origin};
+use super::{Config, Setting};
+
+/// Keys of files that hold secrets.
+const SECRETS: [&str; 2] = ["token_file", "tls_key"];
+
+/// Keys of files that must be there and hold none.
+const FILES: [&str; 3] = ["tls_cert", "webhook_ca_file", "webhook_template"];
+
+/// Looks at all of it.
+pub fn check(config: &Config, keys: &[Key], mistakes: &mut Vec<Mistake>) {
+    let is_said =
+        |id: &str| config.settings.contains_key(id) || (id == "webhook" && has_hooks(config));
+    let command = command();
+    for key in keys {
+        // Of the command line it speaks itself.
+        let Some(setting) = config.settings.get(&key.id).filter(|setting| !is_typed(setting))
+        else {
+            continue;
+        };
+        let wrong = |what| Mistake { at: setting.origin.clone(), key: key.path(), what };
+        if !key.arguments(&setting.values).is_empty() {
+            let missing = key.needs(&setting.values);
+            let missing = missing.iter().filter(|id| !is_said(id)).filter_map(|id| named(keys, id));
+            mistakes.extend(missing.map(|other| {
+                wrong(format!("it means nothing without {}; set that too", other.path()))
+            }));
+            for other in key.conflicts(&command) {
+                mistakes.extend(conflict(config, keys, &other).map(wrong));
+            }
+        }
+        let Some(path) = setting.values.first().map(Path::new) else { continue };
+        let is_secret = SECRETS.contains(&key.id.as_str());
+        if is_secret || FILES.contains(&key.id.as_str()) {
+            mistakes.extend(unfit(path, is_secret).map(wrong));
+        }
+    }
+    redaction(config, mistakes);
+    #[cfg(feature = "webhook")]
+    hooks(config, mistakes);
+}
+
+fn has_hooks(config: &Config) -> bool {
+    #[cfg(feature = "webhook")]
+    return !config.hooks.tables.is_empty();
+    #[cfg(not(feature = "webhook"))]
+    false
+}
+
+fn is_typed(setting: &Setting) -> bool {
+    matches!(setting.origin, Origin::Flag(_))
+}
+
+fn named<'a>(keys: &'a [Key], id: &str) -> Option<&'a Key> {
+    keys.iter().find(|key| key.id == id)
+}
+
+/// That this other option is set too.
+fn conflict(config: &Config, keys: &[Key], id: &str) -> Option<String> {
+    let (key, other) = (named(keys, id)?, config.settings.get(id)?);
+    let is_on = !key.arguments(&other.values).is_empty();
+    is_on.then(|| format!("it excludes {} ({}); take one of them out", key.path(), other.origin))
+}
+
+/// What keeps a file from being used.
+fn unfit(path: &Path, is_secret: bool) -> Option<String> {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Some(format!("there is no file {shown}"))
+        }
+        Err(error) => Some(format!("{shown} can't be looked at: {error}")),
+        Ok(metadata) if metadata.is_dir() => Some(format!("{shown} is a folder; name a file")),
+        Ok(metadata) if is_secret && metadata.permissions().mode() & 0o007 != 0 => {
+            Some(format!("{shown} holds a secret, and everybody can read it: chmod o-rwx {shown}"))
+        }
+        Ok(_) => fs::File::open(path).err().map(|error| format!("{shown} can't be read: {error}")),
+    }
+}
+
+/// Addresses under other names need a key, from a file that is named or in the evidence folder.
+fn redaction(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let Some(setting) = config.settings.get("redact").filter(|setting| !is_typed(setting)) else {
+        return;
+    };
+    let has_key = ["redact_key", "evidence_dir"].iter().any(|id| config.settings.contains_key(*id));
+    if setting.values.first().is_some_and(|value| value == "true") && !has_key {
+        let what = "it needs a key: set evidence.redact_key (the file is made if it is not there)";
+        let (at, key) = (setting.origin.clone(), "evidence.redact".to_owned());
+        mistakes.push(Mistake { at, key, what: what.to_owned() });
+    }
+}
+
+/// Hooks with the files that they name.
+#[cfg(feature = "webhook")]
+fn hooks(config: &Config, mistakes: &mut Vec<Mistake>) {
+    for table in &config.hooks.tables {
+        let before = mistakes.len();
+        for (key, path, is_secret) in table.files() {
+            let wrong = |what| Mistake { at: table.at(key), key: format!("webhook.{key}"), what };
+            mistakes.extend(unfit(&path, is_secret).map(wrong));
+        }
+        if mistakes.len() == before && !table.config.url.is_empty() {
+            mistakes.extend(table.read().err());
+        }
+    }
+}
