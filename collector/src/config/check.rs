@@ -8,6 +8,10 @@ use std::path::Path;
 use super::keys::{Key, command};
 use super::mistake::{Mistake, Origin};
 use super::{Config, Setting};
+#[cfg(any(feature = "api", feature = "webhook"))]
+use crate::args::Args;
+#[cfg(feature = "webhook")]
+use crate::webhook::config::Hook;
 
 /// Keys of files that hold secrets.
 const SECRETS: [&str; 2] = ["token_file", "tls_key"];
@@ -46,6 +50,32 @@ pub fn check(config: &Config, keys: &[Key], mistakes: &mut Vec<Mistake>) {
     redaction(config, mistakes);
     #[cfg(feature = "webhook")]
     hooks(config, mistakes);
+}
+
+/// What only shows once all of it is put together; each is said of the key that it begins with.
+#[cfg(any(feature = "api", feature = "webhook"))]
+#[must_use]
+pub fn whole(args: &Args, config: &Config) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    let mut wrong = |id: &str, key: &str, error: anyhow::Error| {
+        let at = config.settings.get(id).map_or(Origin::Default, |setting| setting.origin.clone());
+        mistakes.push(Mistake { at, key: key.to_owned(), what: format!("{error:#}") });
+    };
+    #[cfg(feature = "api")]
+    if let Err(error) = args.api.plan(args.read.is_empty()) {
+        let id = if config.settings.contains_key("listen") { "listen" } else { "token_file" };
+        wrong(id, &format!("api.{id}"), error);
+    }
+    #[cfg(feature = "webhook")]
+    if config.hooks.tables.is_empty() {
+        let hooks = args.webhooks.configs();
+        let read =
+            hooks.and_then(|hooks| hooks.iter().try_for_each(|hook| Hook::new(hook).map(|_| ())));
+        if let Err(error) = read {
+            wrong("webhook", "webhook", error);
+        }
+    }
+    mistakes
 }
 
 fn has_hooks(config: &Config) -> bool {

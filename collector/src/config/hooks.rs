@@ -30,6 +30,13 @@ pub struct Hooks {
 
 #[cfg(feature = "webhook")]
 impl Hooks {
+    /// Whether these hooks say the same, wherever it stands.
+    #[must_use]
+    pub fn are(&self, others: &Self) -> bool {
+        let (own, others) = (self.tables.iter(), others.tables.iter());
+        own.map(|table| &table.config).eq(others.map(|table| &table.config))
+    }
+
     /// Takes a table. One with the name of an earlier one stands in its place.
     pub fn add(
         &mut self,
@@ -66,6 +73,12 @@ impl Hooks {
 
 #[cfg(not(feature = "webhook"))]
 impl Hooks {
+    /// There are none.
+    #[must_use]
+    pub fn are(&self, _others: &Self) -> bool {
+        true
+    }
+
     /// Says that nothing can be done with it.
     pub fn add(
         &mut self,

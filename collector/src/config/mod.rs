@@ -122,6 +122,14 @@ pub fn load(argv: &[OsString]) -> Result<Loaded, Failure> {
         return Err(Failure::Mistakes(mistakes));
     }
     let mut args = typed.parse(&config, &keys)?;
+    // Without a file everything is checked where it is used.
+    #[cfg(any(feature = "api", feature = "webhook"))]
+    if typed.is_test() || (typed.names.is_empty() && !config.read.is_empty()) {
+        let mistakes = check::whole(&args, &config);
+        if !mistakes.is_empty() {
+            return Err(Failure::Mistakes(mistakes));
+        }
+    }
     #[cfg(feature = "webhook")]
     args.set_hooks(config.hooks.tables.iter().map(|table| table.config.clone()).collect());
     Ok(Loaded { args, config })

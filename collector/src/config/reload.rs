@@ -12,7 +12,7 @@ use crate::run::complain;
 
 /// Keys that take effect at once, by the options' ids. Tables, rings and what is attached keep theirs:
 /// they were made at the start.
-const TAKEN: [&str; 21] = [
+const TAKEN: [&str; 17] = [
     "stats_interval",
     "verbose",
     "all_reuse",
@@ -26,20 +26,16 @@ const TAKEN: [&str; 21] = [
     "group_worse",
     "group_quiet",
     "group_stale",
-    "webhook_timeout",
-    "webhook_retry",
-    "webhook_wait",
     "evidence_files",
     "evidence_bytes",
     "evidence_age",
     "evidence_packets",
-    "webhook",
 ];
 
 /// Whether SIGHUP takes this key.
 #[must_use]
 pub fn is_taken(id: &str) -> bool {
-    TAKEN.contains(&id) || (id.starts_with("webhook_") && id != "webhook_spool_dir")
+    TAKEN.contains(&id) || id.starts_with("webhook")
 }
 
 /// Reads the configuration again, and knows the one before.
@@ -73,9 +69,11 @@ impl Reloader {
         let keys = keys();
         let changed = keys.iter().filter(|key| values(&self.config, key) != values(&config, key));
         let (taken, kept): (Vec<_>, Vec<_>) = changed.partition(|key| is_taken(&key.id));
-        let paths =
-            |keys: &[&Key]| keys.iter().map(|key| key.path()).collect::<Vec<_>>().join(", ");
-        let what = if taken.is_empty() { "nothing" } else { &paths(&taken) };
+        let mut what: Vec<_> = taken.into_iter().map(Key::path).collect();
+        if !self.config.hooks.are(&config.hooks) {
+            what.push("webhook".to_owned());
+        }
+        let what = if what.is_empty() { "nothing".to_owned() } else { what.join(", ") };
         complain(&format!("reload: the configuration is right; changed: {what}"));
         for key in kept {
             let origin = config.settings.get(&key.id).map(|setting| setting.origin.to_string());

@@ -92,10 +92,12 @@ impl Archive {
         Self { store, choices, rebuilt: 0.into(), skipped: 0.into(), counts }
     }
 
-    /// Other bounds and choices count from now on.
+    /// Other bounds and choices count from now on; what a tuple is stays as it was.
     pub fn retune(&self, limits: Limits, choices: Choices) {
         self.store.lock().unwrap_or_else(PoisonError::into_inner).limits = limits;
-        *self.choices.lock().unwrap_or_else(PoisonError::into_inner) = choices;
+        let mut own = self.choices.lock().unwrap_or_else(PoisonError::into_inner);
+        *own = Choices { vlan_key: own.vlan_key, ..choices };
+        drop(own);
         self.tidy();
     }
 

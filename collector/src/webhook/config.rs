@@ -12,7 +12,7 @@ use super::format::Format;
 use super::message::Message;
 
 /// One hook, as a person configures it. Secrets are never in it, only where they are.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookConfig {
     /// What it is called in messages and in the spool [default: format and host].
