@@ -138,7 +138,7 @@ fn hooks(config: &Config, mistakes: &mut Vec<Mistake>) {
             let wrong = |what| Mistake { at: table.at(key), key: format!("webhook.{key}"), what };
             mistakes.extend(unfit(&path, is_secret).map(wrong));
         }
-        if mistakes.len() == before && !table.config.url.is_empty() {
+        if mistakes.len() == before && table.is_sound {
             mistakes.extend(table.read().err());
         }
     }

@@ -18,6 +18,8 @@ pub struct Table {
     pub at: Origin,
     /// Where each of its keys stands.
     pub keys: Vec<(&'static HookKey, Origin)>,
+    /// Whether nothing is wrong with it so far.
+    pub is_sound: bool,
 }
 
 /// The tables of all files, in order.
@@ -46,7 +48,8 @@ impl Hooks {
         mistakes: &mut Vec<Mistake>,
     ) {
         let before = mistakes.len();
-        let mut hook = Table { config: WebhookConfig::default(), at, keys: Vec::new() };
+        let config = WebhookConfig::default();
+        let mut hook = Table { config, at, keys: Vec::new(), is_sound: false };
         for (name, value) in table {
             let at = lines.at(name.span().start);
             let name: &str = name.get_ref();
@@ -63,6 +66,7 @@ impl Hooks {
         if mistakes.len() == before {
             hook.check(mistakes);
         }
+        hook.is_sound = mistakes.len() == before;
         let same_name = |other: &Table| other.config.name == hook.config.name;
         match hook.config.name.is_some().then(|| self.tables.iter().position(same_name)).flatten() {
             Some(place) => self.tables[place] = hook,

@@ -160,6 +160,10 @@ pub fn is_live_only(key: &Key) -> bool {
 
 /// Takes `--json=false` out of the command line: there it is how one turns off what a file turns on.
 fn turned_off(argv: &[OsString], keys: &[Key]) -> (Vec<String>, Vec<OsString>) {
+    if argv.get(1).is_some_and(|first| first == "config") {
+        // What follows is for another look.
+        return (Vec::new(), argv.to_vec());
+    }
     let mut off = Vec::new();
     let rest = argv.iter().filter(|arg| {
         let long = arg.to_str().and_then(|arg| arg.strip_prefix("--")?.strip_suffix("=false"));
