@@ -165,7 +165,9 @@ fn every_mistake_is_named_with_its_line_in_one_run() {
     // The tests' own.
     command.env_remove("XDPWATCH_LONG").env_remove("XDPWATCH_LAB");
     let output = command.output().expect("the binary starts");
-    expected.push("environment XDPWATCH_WORKERS: \"many\" is not accepted".to_owned());
+    expected.push(
+        "environment XDPWATCH_WORKERS: \"many\" is not accepted: give a whole number".to_owned(),
+    );
     expected.push(
         "environment XDPWATCH_MAX_TUPELS: there is no such variable; did you mean".to_owned(),
     );

@@ -77,12 +77,22 @@ impl Said {
         self.read.push(path.to_owned());
         let lines = Lines::new(path, text);
         let (table, errors) = DeTable::parse_recoverable(text);
-        for error in errors {
-            let at = lines.at(error.span().map_or(0, |span| span.start));
-            let key = quoted_key(text, error.span());
-            self.mistakes.push(Mistake { at, key, what: error.message().to_owned() });
-        }
-        for (name, value) in table.get_ref() {
+        let before = self.mistakes.len();
+        let of_syntax = |error: &toml::de::Error| Mistake {
+            at: lines.at(error.span().map_or(0, |span| span.start)),
+            key: quoted_key(text, error.span()),
+            what: error.message().to_owned(),
+        };
+        let syntax: Vec<_> = errors.iter().map(of_syntax).collect();
+        self.tables(table.get_ref(), &lines, keys);
+        // What was made of a line that can't be read is nobody's mistake.
+        let mut meaning = self.mistakes.split_off(before);
+        meaning.retain(|mistake| syntax.iter().all(|wrong| wrong.at != mistake.at));
+        self.mistakes.extend(syntax.into_iter().chain(meaning));
+    }
+
+    fn tables(&mut self, table: &DeTable<'_>, lines: &Lines, keys: &[Key]) {
+        for (name, value) in table {
             let at = lines.at(name.span().start);
             let name: &str = name.get_ref();
             match value.get_ref() {
@@ -92,14 +102,14 @@ impl Said {
                     for hook in hooks.iter() {
                         let DeValue::Table(table) = hook.get_ref() else { continue };
                         let at = lines.at(hook.span().start);
-                        self.hooks.add(table, at, &lines, &mut self.mistakes);
+                        self.hooks.add(table, at, lines, &mut self.mistakes);
                     }
                 }
                 _ if name == HOOK => {
                     let what = "a webhook's table has two brackets: [[webhook]]".to_owned();
                     self.mistakes.push(Mistake { at, key: HOOK.to_owned(), what });
                 }
-                DeValue::Table(table) => self.section(name, at, table, keys, &lines),
+                DeValue::Table(table) => self.section(name, at, table, keys, lines),
                 _ => {
                     let what = stray(name, keys);
                     self.mistakes.push(Mistake { at, key: name.to_owned(), what });

@@ -174,6 +174,9 @@ impl Key {
             Kind::Flag if !["true", "false"].contains(&value) => {
                 return Err("give true or false".to_owned());
             }
+            Kind::Number if value.parse::<i128>().is_err() => {
+                return Err(format!("\"{value}\" is not accepted: give a whole number"));
+            }
             Kind::Count if !value.parse::<u8>().is_ok_and(|times| times <= 3) => {
                 return Err("give a whole number from 0 to 3".to_owned());
             }

@@ -35,7 +35,7 @@ const TAKEN: [&str; 17] = [
 /// Whether SIGHUP takes this key.
 #[must_use]
 pub fn is_taken(id: &str) -> bool {
-    TAKEN.contains(&id) || id.starts_with("webhook")
+    TAKEN.contains(&id) || (id.starts_with("webhook") && id != "webhook_wait")
 }
 
 /// Reads the configuration again, and knows the one before.

@@ -86,10 +86,14 @@ pub fn effective(config: &Config) -> String {
 #[must_use]
 pub fn example() -> String {
     let mut text = HEAD.to_owned();
+    text += "#\n";
     for (variable, what) in OTHERS {
         comment(&mut text, &format!("{variable} in the environment is {what}."));
     }
     sections(&mut text, |text, key| {
+        if !text.ends_with("]\n") {
+            text.push('\n');
+        }
         comment(text, &format!("{}.", key.help()));
         if !key.words().is_empty() {
             comment(text, &format!("One of: {}.", key.words().join(", ")));
@@ -100,10 +104,11 @@ pub fn example() -> String {
         };
         comment(text, &format!("--{}, {}; {reload}.", key.long, key.variable()));
         let values = if key.default().is_empty() { sample(key) } else { key.default() };
-        let _ = writeln!(text, "#{} = {}\n", key.name, written(key, &values));
+        let _ = writeln!(text, "#{} = {}", key.name, written(key, &values));
     });
     #[cfg(feature = "webhook")]
     {
+        text.push('\n');
         comment(&mut text, "Who gets alerts: a table for each. SIGHUP takes all of it.");
         text += "#[[webhook]]\n";
         for key in hook_keys::KEYS {

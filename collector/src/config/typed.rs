@@ -40,6 +40,10 @@ impl Typed {
             Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
                 keys::command().ignore_errors(true).try_get_matches_from(&argv)
             }
+            // The help says what must be there.
+            Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+                Args::whole_command().try_get_matches_from(&argv)
+            }
             result => result,
         };
         let top = top.map_err(|error| Failure::Usage(for_files(error, &argv, keys)))?;

@@ -210,7 +210,7 @@ fn headers(path: &Path) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::hook_keys::KEYS;
     use serde_json::json;
