@@ -91,7 +91,7 @@ pub fn example() -> String {
         comment(&mut text, &format!("{variable} in the environment is {what}."));
     }
     sections(&mut text, |text, key| {
-        if !text.ends_with("]\n") {
+        if !text.ends_with(&format!("[{}]\n", key.section)) {
             text.push('\n');
         }
         comment(text, &format!("{}.", key.help()));
