@@ -189,12 +189,15 @@ fn stray(name: &str, keys: &[Key]) -> String {
     let key = keys
         .iter()
         .find(|key| !key.is_hook && (key.name == name || key.long.replace('-', "_") == name));
-    match key {
-        Some(key) => format!("it belongs into the table [{}], as {}", key.section, key.name),
-        None => match nearest(name, keys.iter().map(|key| key.section.as_str())) {
-            Some(section) => format!("keys stand in tables; did you mean [{section}]?"),
-            None => "keys stand in tables, such as [detection]".to_owned(),
-        },
+    if let Some(key) = key {
+        return format!("it belongs into [{}], as {}", key.section, key.name);
+    }
+    let meant = nearest(name, keys.iter().map(|key| key.name.as_str()));
+    match keys.iter().find(|key| !key.is_hook && Some(key.name.as_str()) == meant) {
+        Some(key) => {
+            format!("keys stand in tables; did you mean {} in [{}]?", key.name, key.section)
+        }
+        None => "keys stand in tables, such as [detection]".to_owned(),
     }
 }
 
