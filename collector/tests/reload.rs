@@ -155,13 +155,24 @@ fn a_reload_under_traffic_loses_nothing() {
     let group = event["alert"]["group"]["id"].clone();
     server.wait_for("the alert", |requests| !requests.is_empty());
 
-    // Another reload in the middle of the alert: its group goes on under its id.
-    let quiet = "[group]\nquiet = \"1s\"\n";
-    fs::write(&config, format!("{base}{quiet}{more}{hook}")).unwrap();
+    // Another reload in the middle of the alert: its group goes on under its id, at another hook.
+    let group_keys = "[group]\nquiet = \"1s\"\ninterval = \"1s\"\n";
+    let other = hook.replace("/hook", "/other");
+    fs::write(&config, format!("{base}{group_keys}{more}{other}")).unwrap();
     sensor.reload();
-    assert!(sensor.says("reload: the configuration is right").contains("group.quiet"));
+    let said = sensor.says("reload: the configuration is right");
+    assert!(said.contains("group.interval, group.quiet, webhook"), "{said}");
+    let before = server.taken().len();
+    net.send(
+        &collision((0x0a00_0001, 40_001), SERVER, 0)
+            .into_iter()
+            .map(|(_, f)| f)
+            .collect::<Vec<_>>(),
+    );
+    server.wait_for("news", |requests| requests.iter().any(|request| request.path == "/other"));
     let stats = sensor.end();
     let requests = server.taken();
+    assert!(requests[before..].iter().all(|request| request.path == "/other"), "{requests:#?}");
     let last = requests.last().unwrap().event();
     assert_eq!(last["alert"]["state"], "resolved", "{last:#}");
     for request in &requests {
@@ -170,6 +181,6 @@ fn a_reload_under_traffic_loses_nothing() {
     for lost in ["rx_ring_full", "handoff_lost", "aggregator_lost", "reporter_lost"] {
         assert_eq!(stats["stats"]["capture"][lost].as_u64().unwrap_or(0), 0, "{lost}: {stats:#}");
     }
-    let sent = (frames.len() + busy.len()) as u64;
+    let sent = (2 * frames.len() + busy.len()) as u64;
     assert_eq!(stats["stats"]["capture"]["received"], sent, "every frame: {stats:#}");
 }
