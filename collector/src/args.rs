@@ -235,12 +235,15 @@ impl Args {
 
     /// Takes the webhooks that configuration files describe.
     #[cfg(feature = "webhook")]
-    pub fn set_hooks(&mut self, hooks: Vec<crate::webhook::config::WebhookConfig>) {
-        let options = match &mut self.command {
-            Some(Command::Webhook(crate::webhook::probe::Action::Test(options))) => options,
-            _ => &mut self.webhooks,
-        };
-        options.tables = hooks;
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Vec<crate::webhook::config::WebhookConfig>) -> Self {
+        match &mut self.command {
+            Some(Command::Webhook(crate::webhook::probe::Action::Test(options))) => {
+                options.tables = hooks;
+            }
+            _ => self.webhooks.tables = hooks,
+        }
+        self
     }
 }
 

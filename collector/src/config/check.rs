@@ -21,8 +21,9 @@ const FILES: [&str; 3] = ["tls_cert", "webhook_ca_file", "webhook_template"];
 
 /// Looks at all of it.
 pub fn check(config: &Config, keys: &[Key], mistakes: &mut Vec<Mistake>) {
-    let is_said =
-        |id: &str| config.settings.contains_key(id) || (id == "webhook" && has_hooks(config));
+    let is_said = |id: &str| {
+        config.settings.contains_key(id) || (id == "webhook" && !config.hooks.is_empty())
+    };
     let command = command();
     for key in keys {
         // Of the command line it speaks itself.
@@ -67,7 +68,7 @@ pub fn whole(args: &Args, config: &Config) -> Vec<Mistake> {
         wrong(id, &format!("api.{id}"), error);
     }
     #[cfg(feature = "webhook")]
-    if config.hooks.tables.is_empty() {
+    if config.hooks.is_empty() {
         let hooks = args.webhooks.configs();
         let read =
             hooks.and_then(|hooks| hooks.iter().try_for_each(|hook| Hook::new(hook).map(|_| ())));
@@ -76,13 +77,6 @@ pub fn whole(args: &Args, config: &Config) -> Vec<Mistake> {
         }
     }
     mistakes
-}
-
-fn has_hooks(config: &Config) -> bool {
-    #[cfg(feature = "webhook")]
-    return !config.hooks.tables.is_empty();
-    #[cfg(not(feature = "webhook"))]
-    false
 }
 
 fn is_typed(setting: &Setting) -> bool {

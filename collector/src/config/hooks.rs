@@ -32,6 +32,12 @@ pub struct Hooks {
 
 #[cfg(feature = "webhook")]
 impl Hooks {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
     /// Whether these hooks say the same, wherever it stands.
     #[must_use]
     pub fn are(&self, others: &Self) -> bool {
@@ -77,6 +83,12 @@ impl Hooks {
 
 #[cfg(not(feature = "webhook"))]
 impl Hooks {
+    /// There is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        true
+    }
+
     /// There are none.
     #[must_use]
     pub fn are(&self, _others: &Self) -> bool {

@@ -121,7 +121,7 @@ pub fn load(argv: &[OsString]) -> Result<Loaded, Failure> {
         mistakes.dedup();
         return Err(Failure::Mistakes(mistakes));
     }
-    let mut args = typed.parse(&config, &keys)?;
+    let args = typed.parse(&config, &keys)?;
     // Without a file everything is checked where it is used.
     #[cfg(any(feature = "api", feature = "webhook"))]
     if typed.is_test() || (typed.names.is_empty() && !config.read.is_empty()) {
@@ -131,6 +131,7 @@ pub fn load(argv: &[OsString]) -> Result<Loaded, Failure> {
         }
     }
     #[cfg(feature = "webhook")]
-    args.set_hooks(config.hooks.tables.iter().map(|table| table.config.clone()).collect());
+    let args =
+        args.with_hooks(config.hooks.tables.iter().map(|table| table.config.clone()).collect());
     Ok(Loaded { args, config })
 }
