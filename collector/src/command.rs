@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::args::Args;
+use crate::config;
 #[cfg(feature = "xdp")]
 use crate::doctor;
 use crate::explain;
@@ -13,6 +15,9 @@ use crate::webhook;
 /// What is done instead of watching.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Show the configuration that counts, or an example of its files
+    #[command(subcommand)]
+    Config(config::command::Action),
     #[cfg(feature = "xdp")]
     /// Say whether this host and an interface are fit for capturing, and what to change
     Doctor(doctor::Options),
@@ -27,8 +32,9 @@ pub enum Command {
 impl Command {
     /// Does it; each chooses its exit status itself.
     #[must_use]
-    pub fn run(&self) -> ExitCode {
+    pub fn run(&self, args: &Args) -> ExitCode {
         match *self {
+            Self::Config(ref action) => config::command::run(action, args.config.as_deref()),
             #[cfg(feature = "xdp")]
             Self::Doctor(ref options) => doctor::run(options),
             Self::Explain(ref options) => explain::run(options),

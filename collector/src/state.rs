@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use xdpwatch_core::finding::{self, About, Fact, Finding};
 use xdpwatch_core::group::Change;
 
+use crate::args::Args;
 use crate::compare::Comparison;
 use crate::report::values::endpoint;
 use crate::report::{Context, Occasion, Reporter, group, json, time::rfc3339};
@@ -238,6 +239,10 @@ impl Reporter for Shower<'_> {
         occasion: Occasion,
     ) -> io::Result<()> {
         self.inner.statistics(context, stats, occasion)
+    }
+
+    fn retune(&mut self, args: &Args) {
+        self.inner.retune(args);
     }
 
     fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {

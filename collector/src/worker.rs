@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use xdpwatch_core::detect::Limits;
+use xdpwatch_core::group;
 use xdpwatch_core::host::Hosts;
 use xdpwatch_core::watch::{Config, Output, Watch};
 use xdpwatch_prog::record::Record;
@@ -27,6 +28,8 @@ pub struct Detection {
     pub hosts: Hosts,
     /// Thresholds of the rules.
     pub limits: Limits,
+    /// When people are told of groups of findings.
+    pub group: group::Config,
     /// Seeds of hash tables.
     pub seeds: [u64; 4],
     /// Records handled at once.
@@ -73,6 +76,11 @@ impl Worker {
     /// each page is two megabytes. To be called before the first record.
     pub fn use_huge_pages(&self) {
         huge_pages::advise(&self.watch);
+    }
+
+    /// Takes what a reload may change of a detector that runs.
+    pub fn retune(&mut self, detection: &Detection) {
+        self.watch.retune(&detection.hosts, detection.all_reuse);
     }
 
     /// Takes records in order of time.

@@ -179,6 +179,12 @@ impl Aggregate {
         self.detectors.feed(facts);
     }
 
+    /// Takes limits that were changed while running. Nothing that was learned is lost.
+    pub fn retune(&mut self, limits: &Limits) {
+        self.detectors.retune(limits);
+        self.legs.configure(limits.balancers.clone());
+    }
+
     /// The legs joined so far.
     #[must_use]
     pub fn legs(&self) -> &Legs {

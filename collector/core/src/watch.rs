@@ -107,6 +107,13 @@ impl Watch {
         }
     }
 
+    /// Other hosts are configured, and accepted reuse is reported or not, from now on. Tuples and what is
+    /// contested stay as they are.
+    pub fn retune(&mut self, hosts: &Hosts, all_reuse: bool) {
+        self.config.hosts.clone_from(hosts);
+        self.config.all_reuse = all_reuse;
+    }
+
     /// Takes records in order of time and appends what follows from them.
     pub fn observe(&mut self, records: &[Record], out: &mut Vec<Output>) {
         for batch in records.chunks(BATCH) {

@@ -28,7 +28,7 @@ use case::{Case, Choices, Exhibit};
 use comments::Commentator;
 use history::{History, Packet};
 use redact::Redactor;
-use store::Store;
+use store::{Limits, Store};
 
 /// Packets of alerts that stand, remembered until those are resolved; about 250 bytes each.
 const STANDING: usize = 1 << 16;
@@ -76,18 +76,33 @@ pub struct Document {
 #[derive(Debug)]
 pub struct Archive {
     store: Mutex<Store>,
+    choices: Mutex<Choices>,
     rebuilt: AtomicU64,
     skipped: AtomicU64,
     counts: Mutex<Counts>,
 }
 
 impl Archive {
-    /// Keeps files in `store`.
+    /// Keeps files in `store`, of cases made with these choices.
     #[must_use]
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, choices: Choices) -> Self {
         let (files, bytes) = store.kept();
         let counts = Mutex::new(Counts { files, bytes, ..Counts::default() });
-        Self { store: Mutex::new(store), rebuilt: 0.into(), skipped: 0.into(), counts }
+        let (store, choices) = (Mutex::new(store), Mutex::new(choices));
+        Self { store, choices, rebuilt: 0.into(), skipped: 0.into(), counts }
+    }
+
+    /// Other bounds and choices count from now on; what a tuple is stays as it was.
+    pub fn retune(&self, limits: Limits, choices: Choices) {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).limits = limits;
+        let mut own = self.choices.lock().unwrap_or_else(PoisonError::into_inner);
+        *own = Choices { vlan_key: own.vlan_key, ..choices };
+        drop(own);
+        self.tidy();
+    }
+
+    fn choices(&self) -> Choices {
+        self.choices.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Writes a file. What fails is counted, and said once.
@@ -142,7 +157,6 @@ impl Archive {
 #[derive(Debug)]
 pub struct Clerk {
     archive: Arc<Archive>,
-    choices: Choices,
     redactor: Option<Redactor>,
     /// The name of the interface or the capture file.
     origin: String,
@@ -155,13 +169,8 @@ pub struct Clerk {
 impl Clerk {
     /// For the vantage point called `origin`.
     #[must_use]
-    pub fn new(
-        archive: Arc<Archive>,
-        choices: Choices,
-        redactor: Option<Redactor>,
-        origin: String,
-    ) -> Self {
-        Self { archive, choices, redactor, origin, standing: HashMap::new(), packets: 0 }
+    pub fn new(archive: Arc<Archive>, redactor: Option<Redactor>, origin: String) -> Self {
+        Self { archive, redactor, origin, standing: HashMap::new(), packets: 0 }
     }
 
     /// Where its files go.
@@ -183,7 +192,7 @@ impl Clerk {
             first.append(&mut seen);
             seen = first;
         }
-        let case = case::make(finding, seen, &self.choices)?;
+        let case = case::make(finding, seen, &self.archive.choices())?;
         let (case, told) = match &self.redactor {
             None => (case, None),
             Some(redactor) => (renamed(case, redactor), Some(redactor.finding(finding))),

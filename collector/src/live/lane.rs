@@ -15,6 +15,7 @@ use xdpwatch_prog::wire::{self, Link, Parsed};
 use super::bell::Bell;
 use super::evidence::Window;
 use super::outbox::Outbox;
+use super::tuning::Tuning;
 use super::writer::Headers;
 use crate::capture::clock::Clock;
 use crate::capture::source::{FRAMES_MAX, Losses, Source};
@@ -91,6 +92,8 @@ pub struct Shared {
     pub bells: Arc<[Bell]>,
     /// Who takes the outputs.
     pub aggregator: Arc<OnceLock<Thread>>,
+    /// What a reload changes.
+    pub tuning: Arc<Tuning>,
 }
 
 /// A worker before its thread starts.
@@ -138,7 +141,7 @@ impl<S: Source> Lane<S> {
     }
 
     fn capture(&mut self, counts: &mut Shown, records: &mut Vec<Record>) -> io::Result<()> {
-        let mut rounds = 0;
+        let (mut rounds, mut tuned) = (0, 0);
         let mut idle_since = None;
         self.show(counts);
         let mut shown_at = Instant::now();
@@ -159,6 +162,9 @@ impl<S: Source> Lane<S> {
             if shown_at.elapsed() >= SHOW_INTERVAL {
                 shown_at = Instant::now();
                 self.show(counts);
+                if let Some(detection) = self.shared.tuning.newer(&mut tuned) {
+                    self.worker.retune(&detection);
+                }
             }
             if received > 0 {
                 idle_since = None;
@@ -356,6 +362,7 @@ mod tests {
             carries_data: false,
             hosts: Hosts::default(),
             limits: Limits::default(),
+            group: Default::default(),
             seeds: FILE_SEEDS,
             batch: 64,
         };
@@ -366,6 +373,7 @@ mod tests {
             clock: Clock::start(),
             bells: (0..2).map(|_| Bell::new().unwrap()).collect(),
             aggregator: Arc::default(),
+            tuning: Arc::default(),
         };
         let lane = |(number, seat)| Lane {
             number,

@@ -10,6 +10,7 @@ mod loss;
 mod outbox;
 mod placement;
 mod plan;
+mod tuning;
 mod vantage;
 mod writer;
 
@@ -20,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 use xdpwatch_core::finding::{Finding, State};
-use xdpwatch_core::group;
 
 use crate::alerts::{Alerts, Audience};
 use crate::args::Args;
@@ -64,9 +64,6 @@ pub fn run(
     reporter: &mut dyn Reporter,
     requests: &Requests,
 ) -> anyhow::Result<FindingStats> {
-    if args.write.is_some() && args.iface.len() > 1 {
-        anyhow::bail!("-w writes the headers of one interface: run one xdpwatch for each -i");
-    }
     let (tell, told) = sync_channel(FINDINGS_WAITING);
     let left =
         args.count.map(|count| Arc::new(AtomicI64::new(count.try_into().unwrap_or(i64::MAX))));
@@ -156,8 +153,7 @@ impl<'a> Desk<'a> {
         detection: &Detection,
     ) -> anyhow::Result<Self> {
         let redactor = args.evidence.redactor()?;
-        let config = group::Config::default;
-        let alerts = || Alerts::new(config(), detection.seeds, redactor.clone());
+        let alerts = || Alerts::new(detection.group, detection.seeds, redactor.clone());
         let context = |name: &String| Context {
             sensor: sensor.to_owned(),
             origin: Origin::Interface(name.clone()),
@@ -214,6 +210,27 @@ impl<'a> Desk<'a> {
         if requests.take_stats() {
             self.statistics(vantages, Occasion::Asked)?;
         }
+        match requests.take_reload() {
+            Some(args) => self.retune(&args, vantages),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what a reload may change, and hands it on. Tables, groups and counts stay.
+    fn retune(&mut self, args: &Args, vantages: &[Vantage]) -> anyhow::Result<()> {
+        let detection = crate::run::detection(args, [0; 4]);
+        self.interval = args.stats_interval;
+        self.interval_began = Instant::now();
+        for (index, vantage) in vantages.iter().enumerate() {
+            vantage.retune(&detection);
+            let now_ns = vantage.clock().now_ns();
+            self.tell(index, |alerts, audience| alerts.retune(detection.group, now_ns, audience))?;
+        }
+        if let Some(archive) = &self.archive {
+            archive.retune(args.evidence.limits(), args.evidence.choices(&detection));
+        }
+        self.reporter.retune(args);
+        crate::run::log_as(args.verbose);
         Ok(())
     }
 

@@ -29,6 +29,7 @@ use std::io::{self, Write};
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::Change;
 
+use crate::args::Args;
 use crate::compare::Comparison;
 use crate::lang::Lang;
 use crate::stats::Stats;
@@ -112,6 +113,9 @@ pub trait Reporter {
     /// Shows statistics to those who may ask at any time, and what keeps the vantage point from being
     /// ready, if anything does. Nothing is written.
     fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>);
+
+    /// Takes what a reload changes of it.
+    fn retune(&mut self, _args: &Args) {}
 
     /// Reports what two captures say together; the context is the first one's.
     ///

@@ -84,6 +84,12 @@ impl Detector for HalfClosed {
         }
     }
 
+    fn retune(&mut self, limits: &Limits) {
+        self.limit_us = limits.half_closed_us;
+        self.many = limits.half_closed_many;
+        self.closes.retune(limits.half_closed_us);
+    }
+
     fn step(&mut self, seen: &Seen<'_>, world: &World<'_>, out: &mut Vec<Finding>) {
         let Seen { at_us, tuple, step } = *seen;
         let outcome = match (step.what, step.flow.state) {

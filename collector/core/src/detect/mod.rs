@@ -67,6 +67,9 @@ pub trait Detector: Sized {
     /// Takes another rule's finding, after it was reported.
     fn finding(&mut self, _finding: &Finding, _world: &World<'_>) {}
 
+    /// Takes thresholds that were changed while running: from now on, what is under way keeps its own.
+    fn retune(&mut self, _limits: &Limits) {}
+
     /// Takes what the capture says of the feed.
     fn feed(&mut self, _facts: FeedFacts) {}
 
@@ -111,6 +114,11 @@ macro_rules! detectors {
             /// Shows each a finding that was reported.
             pub fn finding(&mut self, finding: &Finding, world: &World<'_>) {
                 $(self.$name.finding(finding, world);)+
+            }
+
+            /// Gives each the thresholds that were changed while running.
+            pub fn retune(&mut self, limits: &Limits) {
+                $(self.$name.retune(limits);)+
             }
 
             /// Tells each what the capture says of the feed.

@@ -123,6 +123,12 @@ impl Detector for PortPressure {
         }
     }
 
+    fn retune(&mut self, limits: &Limits) {
+        self.high = limits.ports_high;
+        self.soon_us = limits.ports_soon_us;
+        self.ranges.clone_from(&limits.port_ranges);
+    }
+
     fn step(&mut self, seen: &Seen<'_>, _world: &World<'_>, _out: &mut Vec<Finding>) {
         let (client, service) = seen.step.ends(seen.tuple);
         let pair = Pair { source: client.addr, service, realm: seen.tuple.realm };

@@ -126,6 +126,12 @@ impl Legs {
         }
     }
 
+    /// Other balancers are configured from now on. What was joined stays.
+    pub fn configure(&mut self, given: Given) {
+        self.roles.configure(&given);
+        self.given = given;
+    }
+
     /// Takes a step, and joins its leg with one on the balancer's other side, if that is known.
     pub fn see(&mut self, step: &Step, tuple: &Tuple, at_us: u64) {
         if step.is_pure_syn() {

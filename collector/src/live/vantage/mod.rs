@@ -19,6 +19,7 @@ use super::lane::{Lane, Shared, Shown};
 use super::loss::Losses;
 use super::outbox::Outbox;
 use super::plan::{Plan, settings};
+use super::tuning::Tuning;
 use super::writer::Writer;
 use super::{Told, aggregator};
 use crate::args::{Args, Mode, Owner};
@@ -65,6 +66,8 @@ pub struct Vantage {
     /// The aggregator's thread, once it runs.
     aggregator_thread: Arc<OnceLock<Thread>>,
     aggregator: Arc<aggregator::Shown>,
+    /// What a reload changes, for the workers.
+    tuning: Arc<Tuning>,
     /// How frames come in, in words.
     receives: String,
     writer: Option<Writer>,
@@ -112,6 +115,7 @@ impl Vantage {
             outboxes: Vec::new(),
             windows: Vec::new(),
             aggregator: Arc::default(),
+            tuning: Arc::default(),
             receives: String::new(),
             writer,
             threads: Vec::new(),
@@ -186,6 +190,7 @@ impl Vantage {
             clock: self.clock,
             bells: Arc::clone(&self.bells),
             aggregator: Arc::clone(&self.aggregator_thread),
+            tuning: Arc::clone(&self.tuning),
         };
         let by_hash = args.live.owner == Owner::Hash;
         let seats = handoff::seats(workers, by_hash, detection.seeds[0]);
@@ -251,6 +256,12 @@ impl Vantage {
         complain(&format!("watching {name}: XDP {place}, {}", self.receives));
         self.attachment = Some(attachment);
         Ok(())
+    }
+
+    /// What a reload may change counts from now on.
+    pub fn retune(&self, detection: &Detection) {
+        self.tuning.change(detection);
+        self.aggregator.tuning.change(detection);
     }
 
     /// Detaches, and tells the workers to take what is left and end.
