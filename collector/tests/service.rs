@@ -321,7 +321,12 @@ fn whoever_wants_none_of_it_is_told_what_is_not_in_force() {
     let not = "ready; not in force: Landlock (--sandbox off), seccomp (--sandbox off)\n";
     assert_eq!(ready.text(), not);
     let said = stderr(&sensor.end());
-    assert!(said.contains("running as root with all its capabilities; Landlock NOT"), "{said}");
+    assert!(
+        said.contains(
+            "running as root with the capabilities that it was started with; Landlock NOT"
+        ),
+        "{said}"
+    );
 }
 
 /// Runs `the_sandboxed` in a process of its own.

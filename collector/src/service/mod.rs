@@ -40,7 +40,7 @@ impl fmt::Display for Rights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "running as {}", self.user)?;
         match self.capabilities.as_slice() {
-            [] => f.write_str(" with all its capabilities")?,
+            [] => f.write_str(" with the capabilities that it was started with")?,
             some => write!(f, " with {}", some.join(", "))?,
         }
         write!(f, "; {}", self.sandbox)
