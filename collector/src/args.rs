@@ -172,6 +172,11 @@ pub struct Args {
     #[cfg(feature = "xdp")]
     #[command(flatten)]
     pub live: LiveArgs,
+
+    /// Options about rights.
+    #[cfg(feature = "xdp")]
+    #[command(flatten)]
+    pub rights: crate::service::args::RightsArgs,
 }
 
 /// Options that only live capture has.

@@ -9,6 +9,7 @@ use crate::config;
 #[cfg(feature = "xdp")]
 use crate::doctor;
 use crate::explain;
+use crate::generate;
 #[cfg(feature = "webhook")]
 use crate::webhook;
 
@@ -27,6 +28,9 @@ pub enum Command {
     /// Try webhooks
     #[command(subcommand)]
     Webhook(webhook::probe::Action),
+    /// Write manual pages and completions into a folder, for packages
+    #[command(hide = true)]
+    Generate(generate::Options),
 }
 
 impl Command {
@@ -40,6 +44,7 @@ impl Command {
             Self::Explain(ref options) => explain::run(options),
             #[cfg(feature = "webhook")]
             Self::Webhook(ref action) => webhook::probe::run(action),
+            Self::Generate(ref options) => generate::run(options),
         }
     }
 }

@@ -30,9 +30,12 @@ pub mod handoff;
 #[cfg(feature = "xdp")]
 pub mod live;
 #[cfg(feature = "xdp")]
+pub mod service;
+#[cfg(feature = "xdp")]
 pub mod xdp;
 
 pub mod explain;
+pub mod generate;
 pub mod health;
 pub mod lang;
 pub mod report;

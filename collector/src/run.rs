@@ -138,11 +138,21 @@ fn execute(args: &Args, reloader: Reloader) -> anyhow::Result<Outcome> {
     if args.read.is_empty() {
         requests.listen_to_reload(reloader)?;
     }
+    #[cfg(feature = "xdp")]
+    let rights = if args.iface.is_empty() { None } else { Some(crate::service::confine(args)?) };
+    #[cfg(feature = "xdp")]
+    if let Some(rights) = &rights {
+        complain(&rights.to_string());
+    }
     let sensor = args.sensor.clone().unwrap_or_else(host_name);
     let mut reporter = report::reporter(args.json, args.language.lang, io::stdout().lock());
     #[cfg(feature = "api")]
     if let Some(plan) = args.api.plan(args.read.is_empty())? {
         let state = State::default();
+        #[cfg(feature = "xdp")]
+        if let Some(rights) = &rights {
+            state.seen().unconfined = rights.not_in_force();
+        }
         crate::api::serve(plan, state.clone(), args.evidence.evidence_dir.clone())?;
         reporter = Box::new(Shower::new(reporter, state));
     }

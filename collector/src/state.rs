@@ -71,6 +71,8 @@ pub struct Seen {
     pub services_overflow: u64,
     /// By vantage point, in the order in which they came.
     pub vantages: Vec<Shown>,
+    /// Of what confines the process, what is not in force, and why.
+    pub unconfined: Option<String>,
 }
 
 /// Shared between the reporting thread and whoever asks.

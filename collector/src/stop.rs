@@ -49,6 +49,12 @@ impl Requests {
         signal_hook::flag::register(SIGHUP, Arc::clone(&self.reload)).map(|_| ())
     }
 
+    /// Whether [`take_reload`](Self::take_reload) has something to do.
+    #[must_use]
+    pub fn is_reload_asked(&self) -> bool {
+        self.reload.load(Ordering::Relaxed)
+    }
+
     /// The configuration, if it was asked for since the last call to be read again, and is right.
     #[must_use]
     pub fn take_reload(&self) -> Option<Args> {

@@ -14,7 +14,7 @@ use super::{Config, reload};
 const COLUMNS: usize = 98;
 
 /// Values of the example, where there is no default.
-const SAMPLES: [(&str, &[&str]); 22] = [
+const SAMPLES: [(&str, &[&str]); 23] = [
     ("iface", &["ens5"]),
     ("count", &["1000000"]),
     ("duration", &["24h"]),
@@ -35,6 +35,7 @@ const SAMPLES: [(&str, &[&str]); 22] = [
     ("tls_key", &["/etc/xdpwatch/key.pem"]),
     ("encap", &["vxlan"]),
     ("busy_poll", &["50"]),
+    ("user", &["xdpwatch"]),
     ("cpus", &["2,3"]),
     ("webhook_min_severity", &["2"]),
 ];

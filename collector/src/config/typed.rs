@@ -159,7 +159,7 @@ fn for_files(error: clap::Error, argv: &[OsString], keys: &[Key]) -> clap::Error
 
 /// Whether reading files goes without it.
 pub fn is_live_only(key: &Key) -> bool {
-    LIVE_ONLY.contains(&key.id.as_str()) || key.section == "live"
+    LIVE_ONLY.contains(&key.id.as_str()) || ["live", "rights"].contains(&key.section.as_str())
 }
 
 /// Takes `--json=false` out of the command line: there it is how one turns off what a file turns on.

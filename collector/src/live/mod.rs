@@ -28,6 +28,7 @@ use crate::capture::clock::Clock;
 use crate::capture::sys;
 use crate::evidence::Archive;
 use crate::report::{Context, Occasion, Origin, Reporter};
+use crate::service::notify::{Notifier, Status};
 use crate::stats::{FindingStats, Stats};
 use crate::stop::Requests;
 use crate::worker::Detection;
@@ -90,6 +91,7 @@ pub fn run(
     }
     drop((tell, keeping));
     desk.show(&vantages)?;
+    desk.notifier.ready();
     let started = Instant::now();
     let ended = loop {
         let over = args.duration.is_some_and(|duration| started.elapsed() >= duration)
@@ -104,6 +106,7 @@ pub fn run(
         }
         desk.look(&mut vantages, &told, requests)?;
     };
+    desk.notifier.stopping();
     // Detached first, everywhere: what is in the rings by then is still observed.
     vantages.iter_mut().for_each(Vantage::stop);
     desk.drain(&vantages, &told)?;
@@ -143,6 +146,7 @@ struct Desk<'a> {
     interval_began: Instant,
     archive: Option<Arc<Archive>>,
     shown: Instant,
+    notifier: Notifier,
 }
 
 impl<'a> Desk<'a> {
@@ -171,6 +175,7 @@ impl<'a> Desk<'a> {
             interval_began: Instant::now(),
             archive: None,
             shown: Instant::now(),
+            notifier: Notifier::new(),
         })
     }
 
@@ -210,10 +215,14 @@ impl<'a> Desk<'a> {
         if requests.take_stats() {
             self.statistics(vantages, Occasion::Asked)?;
         }
-        match requests.take_reload() {
-            Some(args) => self.retune(&args, vantages),
-            None => Ok(()),
+        if requests.is_reload_asked() {
+            self.notifier.reloading();
+            if let Some(args) = requests.take_reload() {
+                self.retune(&args, vantages)?;
+            }
+            self.notifier.ready();
         }
+        Ok(())
     }
 
     /// Takes what a reload may change, and hands it on. Tables, groups and counts stay.
@@ -284,10 +293,14 @@ impl<'a> Desk<'a> {
 
     /// Shows the numbers as they are now, and whether all is well.
     fn show(&mut self, vantages: &[Vantage]) -> anyhow::Result<()> {
+        let mut status = Status::default();
         for (index, vantage) in vantages.iter().enumerate() {
-            let stats = self.stats(index, vantage, false)?;
-            self.reporter.show(&self.contexts[index], &stats, vantage.trouble());
+            let (stats, trouble) = (self.stats(index, vantage, false)?, vantage.trouble());
+            status.add(self.contexts[index].name(), &stats, trouble.as_deref());
+            self.reporter.show(&self.contexts[index], &stats, trouble);
         }
+        let goes_on = vantages.iter().all(|vantage| vantage.silent_worker().is_none());
+        self.notifier.progress(status.to_string(), goes_on);
         Ok(())
     }
 

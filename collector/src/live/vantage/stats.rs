@@ -23,10 +23,15 @@ impl Vantage {
         if self.attachment.is_none() {
             return Some(format!("interface {name}: not attached"));
         }
-        let silent = self.shown().position(|shown| {
-            shown.failure.is_some() || shown.at.is_none_or(|at| at.elapsed() > SILENCE_MAX)
-        })?;
+        let silent = self.silent_worker()?;
         Some(format!("interface {name}: nothing is heard of the worker of queue {silent}"))
+    }
+
+    /// A worker that hangs or has failed, by its queue.
+    pub fn silent_worker(&self) -> Option<usize> {
+        self.shown().position(|shown| {
+            shown.failure.is_some() || shown.at.is_none_or(|at| at.elapsed() > SILENCE_MAX)
+        })
     }
 
     /// Counts losses into the window, and tells the aggregator; `now` is since the start.
