@@ -142,12 +142,12 @@ impl Flows {
         let Lookup { hash, hint } = *lookup;
         match key {
             Key::V4(key) => {
-                let index = self.v4.find(hash, key, hint)?;
-                Some((Place::V4(index), Entry::from_words(self.v4.value(index))))
+                let (index, words) = self.v4.find(hash, key, hint)?;
+                Some((Place::V4(index), Entry::from_words(&words)))
             }
             Key::V6(key) => {
-                let index = self.v6.find(hash, key, hint)?;
-                Some((Place::V6(index), Entry::from_words(self.v6.value(index))))
+                let (index, words) = self.v6.find(hash, key, hint)?;
+                Some((Place::V6(index), Entry::from_words(&words)))
             }
         }
     }

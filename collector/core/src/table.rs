@@ -26,9 +26,19 @@ pub const VALUE: usize = crate::entry::WORDS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Index(usize);
 
-/// Where an entry probably lies. A wrong hint costs time, nothing else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hint(usize);
+/// Where an entry with this tag probably lies. A wrong hint costs time, nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint {
+    slot: usize,
+    tag: u8,
+}
+
+impl Default for Hint {
+    /// Nowhere.
+    fn default() -> Self {
+        Self { slot: usize::MAX, tag: FREE }
+    }
+}
 
 /// What an insert did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,49 +119,50 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
     #[inline]
     #[must_use]
     pub fn guess(&self, hash: u64) -> Hint {
-        let groups = self.groups(hash);
-        Hint(first_slot(groups, self.matches(groups, tag_of(hash))))
+        let (groups, tag) = (self.groups(hash), tag_of(hash));
+        let found = self.matches(groups, tag);
+        // A newcomer will probably be put where there is room now.
+        let room = || self.free_slot(groups).unwrap_or(groups[0] * GROUP);
+        let slot = if found != 0 { first_slot(groups, found) } else { room() };
+        Hint { slot, tag }
     }
 
     /// Fetches the slot that the hint names, so that it is near when the lookup comes.
     #[inline]
     pub fn touch_slot(&self, hint: Hint) {
-        let at = self.at(hint.0);
+        let at = self.at(hint.slot);
         for line in 0..SLOT / LINE_WORDS {
             self.words.get(at + line * LINE_WORDS).into_iter().for_each(fetch);
         }
     }
 
-    /// The entry with this key, looked for first where the hint says.
-    #[inline]
+    /// The entry with this key and its value, looked for first where the hint says.
+    #[inline(always)]
     #[must_use]
-    pub fn find(&self, hash: u64, key: &[u64; KEY], hint: Hint) -> Option<Index> {
-        let tag = self.tags.as_flattened().get(hint.0);
-        if tag == Some(&tag_of(hash)) && self.has_key(hint.0, key) {
-            return Some(Index(hint.0));
+    pub fn find(&self, hash: u64, key: &[u64; KEY], hint: Hint) -> Option<(Index, [u64; VALUE])> {
+        if self.tags.as_flattened().get(hint.slot) == Some(&hint.tag) {
+            let slot = self.slot(hint.slot);
+            if begins_with(slot, key) {
+                return Some((Index(hint.slot), value_of::<KEY, SLOT>(slot)));
+            }
         }
-        self.search(hash, key)
+        let index = self.search(hash, *key)?;
+        Some((index, *self.value(index)))
     }
 
-    /// As [`Self::find`], without a hint.
+    /// Where the entry with this key lies. The key is a copy, so that the caller's can be kept in registers.
     #[inline(never)]
-    fn search(&self, hash: u64, key: &[u64; KEY]) -> Option<Index> {
+    fn search(&self, hash: u64, key: [u64; KEY]) -> Option<Index> {
         let groups = self.groups(hash);
         let mut found = self.matches(groups, tag_of(hash));
         while found != 0 {
             let slot = first_slot(groups, found);
-            if self.has_key(slot, key) {
+            if begins_with(self.slot(slot), &key) {
                 return Some(Index(slot));
             }
             found &= found - 1;
         }
         None
-    }
-
-    #[inline]
-    fn has_key(&self, slot: usize, key: &[u64; KEY]) -> bool {
-        let differing = self.slot(slot).iter().zip(key).fold(0, |d, (a, b)| d | (a ^ b));
-        differing == 0
     }
 
     #[inline]
@@ -306,6 +317,18 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
     }
 }
 
+/// Whether the slot's key is this.
+#[inline]
+fn begins_with<const KEY: usize, const SLOT: usize>(slot: &[u64; SLOT], key: &[u64; KEY]) -> bool {
+    slot.iter().zip(key).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
+}
+
+/// The slot's value.
+#[inline]
+fn value_of<const KEY: usize, const SLOT: usize>(slot: &[u64; SLOT]) -> [u64; VALUE] {
+    core::array::from_fn(|n| slot[KEY + n])
+}
+
 /// A byte of the hash that is never 0, mixed so that it is not the group's own bits again.
 #[inline]
 fn tag_of(hash: u64) -> u8 {
@@ -335,6 +358,10 @@ mod tests {
         let hint = table.guess(hash(key));
         let found = table.find(hash(key), &key, hint);
         assert_eq!(found, table.find(hash(key), &key, Hint::default()), "the hint changes nothing");
+        let found = found.map(|(index, value)| {
+            assert_eq!(value, *table.value(index));
+            index
+        });
         found
     }
 

@@ -24,8 +24,12 @@ use crate::tuple::{Key, Side, Tuple};
 pub use crate::output::{Kind, Output};
 pub use crate::tuple::owner;
 
-/// Records whose table lines are fetched together: enough to hide a memory access behind others.
+/// Records looked at together: enough to hide a memory access behind others.
 const BATCH: usize = 64;
+
+/// Records whose table lines are on their way while one is worked on. More than a core can wait for at
+/// once would keep it from what lies near.
+const AHEAD: usize = 16;
 
 /// Records between two steps of the sweep, whatever the size of the batches.
 const SWEEP_RECORDS: u64 = 64;
@@ -80,6 +84,7 @@ pub struct Watch {
 }
 
 /// A record whose turn is to come, as far as it can be known before.
+#[derive(Clone, Copy)]
 struct Coming {
     /// The key of an IPv4 tuple; longer ones are taken from the record once more.
     key: Option<[u64; 2]>,
@@ -110,24 +115,28 @@ impl Watch {
     /// Takes records in order of time and appends what follows from them.
     pub fn observe(&mut self, records: &[Record], out: &mut Vec<Output>) {
         for batch in records.chunks(BATCH) {
-            let coming = self.read_ahead(batch);
-            for (record, coming) in batch.iter().zip(&coming) {
-                let key = match coming.key {
+            let mut coming = ArrayVec::new();
+            self.read_ahead(batch, &mut coming);
+            coming.iter_mut().take(AHEAD).for_each(|coming| self.fetch(coming));
+            for (n, record) in batch.iter().enumerate() {
+                if let Some(later) = coming.get_mut(n + AHEAD) {
+                    self.fetch(later);
+                }
+                let Coming { key, sender, lookup, now_us } = coming[n];
+                let key = match key {
                     Some(key) => Key::V4(key),
                     None => Key::of(record, self.config.vlan_key).0,
                 };
-                let Coming { sender, lookup, now_us, .. } = *coming;
                 self.observe_one(&Seen { record, key, sender, lookup, now_us }, out);
             }
         }
     }
 
-    /// Looks the batch's tuples up as far as the processor can for many at once: their table lines
-    /// are near when their turn comes.
+    /// Looks the batch's tuples up as far as can be without waiting: the tags of their groups are near
+    /// when their turn to be fetched comes.
     #[inline(never)]
-    fn read_ahead(&self, batch: &[Record]) -> ArrayVec<Coming, BATCH> {
+    fn read_ahead(&self, batch: &[Record], coming: &mut ArrayVec<Coming, BATCH>) {
         let mut now_us = self.now_us;
-        let mut coming = ArrayVec::new();
         for record in batch {
             now_us = now_us.max(record.at_ns / 1000);
             let (key, sender) = Key::of(record, self.config.vlan_key);
@@ -136,10 +145,12 @@ impl Watch {
             let key = if let Key::V4(key) = key { Some(key) } else { None };
             coming.push(Coming { key, sender, lookup, now_us });
         }
-        for Coming { key, lookup, .. } in &mut coming {
-            self.flows.touch_slot(key.is_some(), lookup);
-        }
-        coming
+    }
+
+    /// Fetches the record's table line, to be near when its turn comes.
+    #[inline(never)]
+    fn fetch(&self, coming: &mut Coming) {
+        self.flows.touch_slot(coming.key.is_some(), &mut coming.lookup);
     }
 
     /// Lets time pass: what is due by `now_ns` is appended, with its own deadline as its time.
