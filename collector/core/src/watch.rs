@@ -27,8 +27,8 @@ pub use crate::tuple::owner;
 /// Records looked at together: enough to hide a memory access behind others.
 const BATCH: usize = 64;
 
-/// Records whose table lines are on their way while one is worked on. More than a core can wait for at
-/// once would keep it from what lies near.
+/// Records whose table lines are on their way while as many are worked on. More than a core can wait for
+/// at once would keep it from what lies near.
 const AHEAD: usize = 16;
 
 /// Records between two steps of the sweep, whatever the size of the batches.
@@ -115,21 +115,30 @@ impl Watch {
     /// Takes records in order of time and appends what follows from them.
     pub fn observe(&mut self, records: &[Record], out: &mut Vec<Output>) {
         for batch in records.chunks(BATCH) {
-            let mut coming = ArrayVec::new();
+            let mut coming = ArrayVec::<Coming, BATCH>::new();
             self.read_ahead(batch, &mut coming);
-            coming.iter_mut().take(AHEAD).for_each(|coming| self.fetch(coming));
-            for (n, record) in batch.iter().enumerate() {
-                if let Some(later) = coming.get_mut(n + AHEAD) {
-                    self.fetch(later);
+            let mut blocks = coming.chunks_mut(AHEAD);
+            let mut block = blocks.next().unwrap_or_default();
+            self.fetch(block);
+            for records in batch.chunks(AHEAD) {
+                let next = blocks.next().unwrap_or_default();
+                self.fetch(next);
+                for (record, coming) in records.iter().zip(&*block) {
+                    self.observe_one(&self.seen(record, coming), out);
                 }
-                let Coming { key, sender, lookup, now_us } = coming[n];
-                let key = match key {
-                    Some(key) => Key::V4(key),
-                    None => Key::of(record, self.config.vlan_key).0,
-                };
-                self.observe_one(&Seen { record, key, sender, lookup, now_us }, out);
+                block = next;
             }
         }
+    }
+
+    #[inline(always)]
+    fn seen<'a>(&self, record: &'a Record, coming: &Coming) -> Seen<'a> {
+        let Coming { key, sender, lookup, now_us } = *coming;
+        let key = match key {
+            Some(key) => Key::V4(key),
+            None => Key::of(record, self.config.vlan_key).0,
+        };
+        Seen { record, key, sender, lookup, now_us }
     }
 
     /// Looks the batch's tuples up as far as can be without waiting: the tags of their groups are near
@@ -141,16 +150,23 @@ impl Watch {
             now_us = now_us.max(record.at_ns / 1000);
             let (key, sender) = Key::of(record, self.config.vlan_key);
             let lookup = self.flows.lookup(&key);
-            self.flows.touch_tags(&key, &lookup);
             let key = if let Key::V4(key) = key { Some(key) } else { None };
             coming.push(Coming { key, sender, lookup, now_us });
         }
+        for Coming { key, lookup, .. } in coming {
+            self.flows.touch_tags(key.is_some(), lookup);
+        }
     }
 
-    /// Fetches the record's table line, to be near when its turn comes.
+    /// Fetches the records' table lines, to be near when their turn comes.
     #[inline(never)]
-    fn fetch(&self, coming: &mut Coming) {
-        self.flows.touch_slot(coming.key.is_some(), &mut coming.lookup);
+    fn fetch(&self, coming: &mut [Coming]) {
+        for Coming { key, lookup, .. } in &mut *coming {
+            self.flows.guess(key.is_some(), lookup);
+        }
+        for Coming { key, lookup, .. } in coming {
+            self.flows.touch_slot(key.is_some(), lookup);
+        }
     }
 
     /// Lets time pass: what is due by `now_ns` is appended, with its own deadline as its time.
