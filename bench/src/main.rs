@@ -18,7 +18,7 @@ use anyhow::Context;
 use xdpwatch_tools::mix::Mix;
 use xdpwatch_tools::{frames, pcap};
 
-const USAGE: &str = "xdpwatch-bench [observe [TUPLES ...] | tables [ENTRIES ...] | history | exchange | trace NAME | \
+const USAGE: &str = "xdpwatch-bench [observe [TUPLES ...] | tables [ENTRIES ...] | history | exchange | memory TUPLES | trace NAME | \
      capture FILE PACKETS]";
 
 fn main() -> anyhow::Result<()> {
@@ -30,11 +30,13 @@ fn main() -> anyhow::Result<()> {
             history::all();
             tables::all(&[100_000, 1_000_000, 10_000_000]);
             exchange::all();
+            memory::of_tuples(10_000_000);
         }
         ["observe", counts @ ..] => figures::all(&numbers(counts)?),
         ["tables", counts @ ..] => tables::all(&numbers(counts)?),
         ["history"] => history::all(),
         ["exchange"] => exchange::all(),
+        ["memory", count] => memory::of_tuples(count.parse().context(USAGE)?),
         ["trace", name] => trace::run(name)?,
         ["capture", path, packets] => capture(path, packets.parse().context(USAGE)?)?,
         _ => anyhow::bail!(USAGE),
