@@ -148,11 +148,11 @@ fn play(ports: &[u16], per_s: u64, seconds: u64, resets: bool, limits: &Limits) 
     records.sort_by_key(|record| record.at_ns);
     for batch in records.chunks(64) {
         watch.observe(batch, &mut out);
-        out.drain(..).for_each(|output| aggregate.handle(output, &mut |f| found.push(f)));
+        out.drain(..).for_each(|output| aggregate.handle(&output, &mut |f| found.push(f)));
     }
     let end_ns = (BEGIN_US + (seconds + 120) * SECOND) * 1000;
     watch.tick(end_ns, &mut out);
-    out.drain(..).for_each(|output| aggregate.handle(output, &mut |f| found.push(f)));
+    out.drain(..).for_each(|output| aggregate.handle(&output, &mut |f| found.push(f)));
     aggregate.pass_time(end_ns, &mut |f| found.push(f));
     found.retain(|finding| finding.rule.name == "port_pressure");
     found
