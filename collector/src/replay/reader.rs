@@ -47,38 +47,31 @@ impl Reader {
         self.file.progress().size.is_none_or(|size| size >= LONG_BYTES)
     }
 
-    /// Appends up to `max` records; false when there are no more to come.
+    /// Appends the records of the next packets, at most `max`: of as many as lie ready, so that a slow
+    /// source keeps nobody waiting for the rest. False when there are no more to come.
     ///
     /// # Errors
     /// Those of the file; records appended before are good.
     pub fn fill(&mut self, records: &mut Vec<Record>, max: usize) -> Result<bool, FileError> {
-        let end = records.len() + max;
-        let mut more = true;
-        let history = self.history.as_ref();
-        let mut history =
-            history.map(|history| history.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut result = Ok(());
-        while more && records.len() < end {
-            if self.left == 0 {
-                return Ok(false);
-            }
-            let clock = &mut self.clock;
-            let mut take = |packet: Packet<'_>| {
-                records.extend(clock.record(&packet, history.as_deref_mut()));
-            };
-            match self.file.next(&mut take) {
-                Ok(read) => {
-                    more = read;
-                    self.left -= u64::from(read);
-                }
-                Err(error) => {
-                    result = Err(error);
-                    more = false;
-                }
-            }
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(max);
+        if wanted == 0 {
+            return Ok(false);
         }
+        let clock = &mut self.clock;
+        let history = self.history.as_deref();
+        // Locked from the first packet on: whoever wants it must not wait for a slow source.
+        let mut locked = None;
+        let mut take = |packet: Packet<'_>| {
+            if let (Some(history), None) = (history, &locked) {
+                locked = Some(history.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+            records.extend(clock.record(&packet, locked.as_deref_mut()));
+        };
+        let read = self.file.some(wanted, &mut take);
         self.bar.set(self.file.progress().taken());
-        result.map(|()| more)
+        let read = read?;
+        self.left -= read as u64;
+        Ok(read > 0)
     }
 
     /// Time of the latest packet, nanoseconds; also of packets that are no records.
