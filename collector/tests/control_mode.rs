@@ -14,11 +14,15 @@ use xdpwatch_core::watch::{Config, Watch};
 use xdpwatch_prog::record::Record;
 use xdpwatch_prog::wire::{Link, locate, parse_record};
 use xdpwatch_tools::frames;
+use xdpwatch_tools::mix::Mix;
 use xdpwatch_tools::script::{self, Kind};
 use xdpwatch_tools::selection::Selection;
 
 /// Traces whose findings differ, and why.
-const NEED_DATA: &[(&str, &str)] = &[];
+const NEED_DATA: &[(&str, &str)] = &[(
+    "mirror_fault_acknowledged_unseen.pkt",
+    "loss told by acknowledgments of data that was not seen: only where all data is looked at",
+)];
 
 /// A trace: its segments, and whether the program selects each.
 #[derive(Default)]
@@ -70,6 +74,19 @@ impl Trace {
             trace.add(packet.bytes, packet.frame_len, packet.at_ns, &mut selection);
         };
         while file.some(64, &mut take).unwrap() > 0 {}
+        trace
+    }
+
+    /// Connections that carry data for minutes, come back on their tuples, and are told of when accepted.
+    fn of_mix() -> Self {
+        let config = Config { all_reuse: true, ..Config::default() };
+        let (mut trace, mut selection) = (Self { config, ..Self::default() }, Selection::default());
+        let mut mix = Mix::new(300).with_data(20);
+        for _ in 0..60_000 {
+            let record = mix.next_record();
+            let frame = frames::ethernet(&record);
+            trace.add(&frame, frame.len() as u32, record.at_ns, &mut selection);
+        }
         trace
     }
 
@@ -126,10 +143,12 @@ fn findings_are_the_same_without_what_the_program_leaves_out() {
     let captures =
         [files("tests/captures", &[".pcap"]), files("../tools/captures", &[".pcap", ".pcap.gz"])]
             .concat();
+    let mix = PathBuf::from("mix");
     let scripts = scripts.iter().map(|path| (path, Trace::of_script(path)));
     let captures = captures.iter().map(|path| (path, Trace::of_capture(path)));
+    let mix = std::iter::once((&mix, Trace::of_mix()));
     let (mut differ, mut left_out, mut found) = (Vec::new(), 0, 0);
-    for (path, trace) in scripts.chain(captures) {
+    for (path, trace) in scripts.chain(captures).chain(mix) {
         let (all, control) = (trace.findings(true), trace.findings(false));
         left_out += trace.records.iter().filter(|(_, selected)| !selected).count();
         found += all.len();
@@ -142,7 +161,7 @@ fn findings_are_the_same_without_what_the_program_leaves_out() {
         }
     }
     println!("{found} findings, {left_out} segments left out");
-    assert!(found > 100 && left_out > 100, "{found} findings, {left_out} segments left out");
+    assert!(found > 100 && left_out > 10_000, "{found} findings, {left_out} segments left out");
     let listed: Vec<_> = NEED_DATA.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(differ, listed, "traces whose findings need data segments");
 }
