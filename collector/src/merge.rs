@@ -1,7 +1,8 @@
 //! Workers' outputs merged in order of time, then tuple: what comes out does not depend on how many
 //! workers there are or how their records were batched.
 
-use xdpwatch_core::tuple::Tuple;
+use std::cmp::Ordering;
+
 use xdpwatch_core::watch::Output;
 
 /// The outputs of one worker that were not yet passed on.
@@ -67,8 +68,9 @@ impl Merge {
         self.lanes.iter_mut().for_each(|lane| lane.order(end_ns));
         loop {
             let lanes = self.lanes.iter_mut().filter(|lane| lane.next < lane.due);
-            let next = |lane: &&mut Lane| order(&lane.pending[lane.next]);
-            let Some(lane) = lanes.min_by(|a, b| next(a).cmp(&next(b))) else { break };
+            let earlier =
+                |a: &&mut Lane, b: &&mut Lane| order(&a.pending[a.next], &b.pending[b.next]);
+            let Some(lane) = lanes.min_by(earlier) else { break };
             take(&lane.pending[lane.next]);
             lane.next += 1;
         }
@@ -84,21 +86,22 @@ impl Lane {
         self.due = self.pending.partition_point(|output| output.at_ns < end_ns);
         self.next = 0;
         let due = &mut self.pending[..self.due];
-        if !due.is_sorted_by(|a, b| a.at_ns < b.at_ns || order(a) <= order(b)) {
+        if !due.is_sorted_by(|a, b| order(a, b).is_le()) {
             // Stable: what one tuple did at one time stays in the order in which it did it.
-            due.sort_by_key(order);
+            due.sort_by(order);
         }
     }
 }
 
-fn order(output: &Output) -> (u64, Tuple) {
-    (output.at_ns, output.tuple())
+fn order(a: &Output, b: &Output) -> Ordering {
+    a.at_ns.cmp(&b.at_ns).then_with(|| a.tuple().cmp(&b.tuple()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use xdpwatch_core::finding::Endpoint;
+    use xdpwatch_core::tuple::Tuple;
     use xdpwatch_core::watch::Kind;
 
     fn output(at_ns: u64, port: u16) -> Output {
