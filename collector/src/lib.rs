@@ -24,6 +24,8 @@ pub mod alerts;
 pub mod sink;
 
 #[cfg(feature = "xdp")]
+mod concurrent;
+#[cfg(feature = "xdp")]
 pub mod doctor;
 #[cfg(feature = "xdp")]
 pub mod handoff;

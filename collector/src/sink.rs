@@ -64,7 +64,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Takes the next output in order of time.
-    pub fn handle(&mut self, output: Output) {
+    pub fn handle(&mut self, output: &Output) {
         self.tell(|aggregate, emit| aggregate.handle(output, emit));
     }
 

@@ -107,12 +107,12 @@ impl Aggregate {
     }
 
     /// Takes the next output in order of time and emits what is to be reported.
-    pub fn handle(&mut self, output: Output, emit: &mut dyn FnMut(Finding)) {
+    pub fn handle(&mut self, output: &Output, emit: &mut dyn FnMut(Finding)) {
         self.pass_time(output.at_ns, emit);
         let at_us = output.at_ns / 1000;
-        match output.kind {
+        match &output.kind {
             Kind::Step(step) => {
-                let tuple = output.key.tuple();
+                let tuple = output.tuple();
                 let step = step.unpack(&tuple, at_us);
                 self.legs.see(&step, &tuple, at_us);
                 self.sight.see(&step, &tuple);
@@ -128,17 +128,17 @@ impl Aggregate {
                 self.speak(emit);
             }
             Kind::HeldLonger { host, longer_us } => self.learn(host.addr, |known| {
-                known.longer_us = known.longer_us.max(longer_us);
+                known.longer_us = known.longer_us.max(*longer_us);
             }),
             Kind::ProvenLinux(host) => self.learn(host.addr, |known| known.is_linux = true),
-            Kind::Recycled(host, ahead) => self.learn(host.addr, |known| known.recycled(ahead)),
+            Kind::Recycled(host, ahead) => self.learn(host.addr, |known| known.recycled(*ahead)),
             Kind::Contradicted(host, model) => {
-                self.counts.contradicted[model as usize] += 1;
+                self.counts.contradicted[*model as usize] += 1;
                 self.learn(host.addr, |known| {
                     known.contradictions = known.contradictions.saturating_add(1);
                 });
             }
-            Kind::Refusal(host, refusal) => self.learn(host.addr, |known| known.refused(refusal)),
+            Kind::Refusal(host, refusal) => self.learn(host.addr, |known| known.refused(*refusal)),
             Kind::Report(report) => {
                 let proven = self.hosts.model(&report.holder().addr);
                 let mut finding = report.finding(proven);

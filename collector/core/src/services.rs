@@ -3,6 +3,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -20,12 +21,20 @@ const SERVICES: usize = 1 << 13;
 const BEGINNINGS: usize = 1 << 16;
 
 /// A server's address and port within one virtual network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Service {
     /// Where it listens.
     pub end: Endpoint,
     /// The network it lives in, as in [`Tuple`].
     pub realm: u32,
+}
+
+impl Hash for Service {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.end.addr));
+        state.write_u64(u64::from(self.end.port) << 32 | u64::from(self.realm));
+    }
 }
 
 impl Service {

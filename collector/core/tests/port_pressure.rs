@@ -163,11 +163,11 @@ fn play_retuned(
             aggregate.retune(limits[1]);
         }
         watch.observe(batch, &mut out);
-        out.drain(..).for_each(|output| aggregate.handle(output, &mut |f| found.push(f)));
+        out.drain(..).for_each(|output| aggregate.handle(&output, &mut |f| found.push(f)));
     }
     let end_ns = (BEGIN_US + (seconds + 120) * SECOND) * 1000;
     watch.tick(end_ns, &mut out);
-    out.drain(..).for_each(|output| aggregate.handle(output, &mut |f| found.push(f)));
+    out.drain(..).for_each(|output| aggregate.handle(&output, &mut |f| found.push(f)));
     aggregate.pass_time(end_ns, &mut |f| found.push(f));
     found.retain(|finding| finding.rule.name == "port_pressure");
     found

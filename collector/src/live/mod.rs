@@ -10,6 +10,7 @@ mod loss;
 mod outbox;
 mod placement;
 mod plan;
+mod sleeper;
 mod tuning;
 mod vantage;
 mod writer;

@@ -110,6 +110,11 @@ impl Detector for Churn {
         }
     }
 
+    #[inline]
+    fn next_us(&self) -> u64 {
+        if self.services.is_empty() { u64::MAX } else { self.period_end_us }
+    }
+
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
         while !self.services.is_empty() && self.period_end_us <= now_us {
             self.end_period(out);

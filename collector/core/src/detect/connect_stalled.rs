@@ -123,6 +123,11 @@ impl Detector for ConnectStalled {
         }
     }
 
+    #[inline]
+    fn next_us(&self) -> u64 {
+        self.stalls.next_due_us()
+    }
+
     fn pass_time(&mut self, now_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
         while let Some((tuple, mut stall)) = self.stalls.pop_due(now_us) {
             let due_us = stall.due_us;

@@ -77,6 +77,11 @@ impl Detector for FinUnacknowledged {
         }
     }
 
+    #[inline]
+    fn next_us(&self) -> u64 {
+        self.fins.next_due_us()
+    }
+
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
         while let Some((_, fin)) = self.fins.pop_due(now_us) {
             if fin.fired {

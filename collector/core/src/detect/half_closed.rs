@@ -112,6 +112,11 @@ impl Detector for HalfClosed {
         }
     }
 
+    #[inline]
+    fn next_us(&self) -> u64 {
+        self.halves.next_due_us()
+    }
+
     fn pass_time(&mut self, now_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
         while let Some((tuple, mut half)) = self.halves.pop_due(now_us) {
             let due_us = half.due_us;

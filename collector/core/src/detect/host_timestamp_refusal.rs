@@ -52,8 +52,8 @@ const LEAST: u32 = 20;
 /// Least of each kind: behind and dropped, ahead and answered.
 const LEAST_OF_EACH: u32 = 5;
 
-/// Source and server address.
-type Key = ([u8; 16], [u8; 16]);
+/// Source and server address, as numbers: faster to hash.
+type Key = (u128, u128);
 
 /// SYNs by what they carried and what became of them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -152,6 +152,11 @@ impl Detector for HostTimestampRefusal {
         }
     }
 
+    #[inline]
+    fn next_us(&self) -> u64 {
+        self.pending.next_due_us().min(self.standing.next_due_us())
+    }
+
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
         while self.pending.pop_due(now_us).is_some() {}
         self.standing.pass_time(now_us, out);
@@ -172,12 +177,9 @@ impl HostTimestampRefusal {
     fn opened(&mut self, seen: &Seen<'_>) {
         let Some(ts_val) = seen.step.ts_val else { return };
         let (client, server) = seen.step.ends(seen.tuple);
-        let key = (client.addr, server.addr);
+        let key = (client.number().0, server.number().0);
         let at_us = seen.at_us;
-        if !self.has_room(&key, at_us) {
-            return;
-        }
-        let source = self.sources.entry(key).or_default();
+        let Some(source) = self.source(key, at_us) else { return };
         source.seen_us = at_us;
         source.clocks.see(ts_val, client.port, at_us);
         let known = source.taken.filter(|(_, taken_us)| at_us - taken_us < REMEMBERED_US);
@@ -186,17 +188,19 @@ impl HostTimestampRefusal {
         self.overflow += u64::from(!self.pending.insert(*seen.tuple, pending));
     }
 
-    fn has_room(&mut self, key: &Key, at_us: u64) -> bool {
-        if self.sources.len() < SOURCES || self.sources.contains_key(key) {
-            return true;
+    /// What is known of the source; `None` if all places are taken.
+    fn source(&mut self, key: Key, at_us: u64) -> Option<&mut Source> {
+        if self.sources.len() >= SOURCES && !self.sources.contains_key(&key) {
+            if at_us.saturating_sub(self.cleaned_us) >= REMEMBERED_US {
+                self.cleaned_us = at_us;
+                self.sources.retain(|_, old| at_us.saturating_sub(old.seen_us) < REMEMBERED_US);
+            }
+            if self.sources.len() >= SOURCES {
+                self.overflow += 1;
+                return None;
+            }
         }
-        if at_us.saturating_sub(self.cleaned_us) >= REMEMBERED_US {
-            self.cleaned_us = at_us;
-            self.sources.retain(|_, old| at_us.saturating_sub(old.seen_us) < REMEMBERED_US);
-        }
-        let room = self.sources.len() < SOURCES;
-        self.overflow += u64::from(!room);
-        room
+        Some(self.sources.entry(key).or_default())
     }
 
     /// It is known what became of a SYN.

@@ -93,6 +93,11 @@ impl Detector for ListenerGap {
         }
     }
 
+    #[inline]
+    fn next_us(&self) -> u64 {
+        self.gaps.next_due_us().min(self.ports.next_due_us())
+    }
+
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
         while let Some((_, gap)) = self.gaps.pop_due(now_us) {
             let outcome = if gap.alive_us.is_some() { "alive_again" } else { "silent" };

@@ -160,6 +160,11 @@ impl Detector for MirrorFault {
         }
     }
 
+    #[inline]
+    fn next_us(&self) -> u64 {
+        if self.next_us == 0 { u64::MAX } else { self.next_us }
+    }
+
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
         if self.next_us == 0 || self.next_us > now_us {
             return;

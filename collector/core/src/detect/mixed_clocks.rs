@@ -38,8 +38,8 @@ const BETWEEN_TUPLES: usize = 10;
 /// As many on tuples that came back are one.
 const WITHIN_TUPLES: usize = 3;
 
-/// Source and server address.
-type Key = ([u8; 16], [u8; 16]);
+/// Source and server address, as numbers: faster to hash.
+type Key = (u128, u128);
 
 /// One source towards one server.
 #[derive(Debug, Default)]
@@ -109,11 +109,8 @@ impl Detector for MixedClocks {
             return;
         }
         let (client, server) = (seen.tuple.end(step.sender), seen.tuple.end(step.sender.peer()));
-        let key = (client.addr, server.addr);
-        if !self.has_room(&key, seen.at_us) {
-            return;
-        }
-        let source = self.sources.entry(key).or_default();
+        let key = (client.number().0, server.number().0);
+        let Some(source) = self.source(key, seen.at_us) else { return };
         source.seen_us = seen.at_us;
         let mut regressed = false;
         if went_back(step, ts_val) {
@@ -136,7 +133,7 @@ impl Detector for MixedClocks {
         if finding.rule != &tuple_reuse::RULE || finding.cause != "paws" || !firing {
             return;
         }
-        let key = (finding.src.addr, finding.dst.addr);
+        let key = (finding.src.number().0, finding.dst.number().0);
         let at_us = finding.at_ns / 1000;
         if let Some(source) = self.sources.get_mut(&key) {
             source.refused_us = Some(at_us);
@@ -145,6 +142,11 @@ impl Detector for MixedClocks {
             alert.severity = 2;
             self.worse.push(alert.finding(State::Firing, at_us));
         }
+    }
+
+    #[inline]
+    fn next_us(&self) -> u64 {
+        if self.worse.is_empty() { self.standing.next_due_us() } else { 0 }
     }
 
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
@@ -163,17 +165,19 @@ impl Detector for MixedClocks {
 }
 
 impl MixedClocks {
-    fn has_room(&mut self, key: &Key, at_us: u64) -> bool {
-        if self.sources.len() < SOURCES || self.sources.contains_key(key) {
-            return true;
+    /// What is known of the source; `None` if all places are taken.
+    fn source(&mut self, key: Key, at_us: u64) -> Option<&mut Source> {
+        if self.sources.len() >= SOURCES && !self.sources.contains_key(&key) {
+            if at_us.saturating_sub(self.cleaned_us) >= WINDOW_US {
+                self.cleaned_us = at_us;
+                self.sources.retain(|_, old| at_us.saturating_sub(old.seen_us) < WINDOW_US);
+            }
+            if self.sources.len() >= SOURCES {
+                self.overflow += 1;
+                return None;
+            }
         }
-        if at_us.saturating_sub(self.cleaned_us) >= WINDOW_US {
-            self.cleaned_us = at_us;
-            self.sources.retain(|_, old| at_us.saturating_sub(old.seen_us) < WINDOW_US);
-        }
-        let room = self.sources.len() < SOURCES;
-        self.overflow += u64::from(!room);
-        room
+        Some(self.sources.entry(key).or_default())
     }
 
     fn regressed(&mut self, key: Key, seen: &Seen<'_>, out: &mut Vec<Finding>) {

@@ -73,9 +73,12 @@ pub trait Detector: Sized {
     /// Takes what the capture says of the feed.
     fn feed(&mut self, _facts: FeedFacts) {}
 
+    /// Nothing is due before this time, microseconds: [`Detector::pass_time`] is not called before.
+    fn next_us(&self) -> u64;
+
     /// Time has come to `now_us`: what was due before that is said, with its own deadline as its time.
     /// The order of calls must not matter, only the times: 10 s in one call or in ten say the same.
-    fn pass_time(&mut self, _now_us: u64, _world: &World<'_>, _out: &mut Vec<Finding>) {}
+    fn pass_time(&mut self, now_us: u64, world: &World<'_>, out: &mut Vec<Finding>);
 
     /// End of input: alerts that stand are resolved.
     fn finish(&mut self, end_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
@@ -128,7 +131,9 @@ macro_rules! detectors {
 
             /// Lets time pass for each.
             pub fn pass_time(&mut self, now_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
-                $(self.$name.pass_time(now_us, world, out);)+
+                $(if self.$name.next_us() <= now_us {
+                    self.$name.pass_time(now_us, world, out);
+                })+
             }
 
             /// End of input for each.

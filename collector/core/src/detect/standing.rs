@@ -44,6 +44,11 @@ impl<K: Copy + Ord + Hash, A: Alert> Standing<K, A> {
         }
     }
 
+    /// Nothing is to be resolved before this time, microseconds.
+    pub fn next_due_us(&self) -> u64 {
+        self.alerts.next_due_us()
+    }
+
     /// Those whose time is over are resolved.
     pub fn pass_time(&mut self, now_us: u64, out: &mut Vec<Finding>) {
         while let Some((_, alert)) = self.alerts.pop_due(now_us) {

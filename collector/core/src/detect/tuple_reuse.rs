@@ -60,11 +60,12 @@ impl Report {
 
     /// The finding; `proven`: the holder's model as its host's deeds elsewhere prove it.
     #[must_use]
-    pub fn finding(mut self, proven: Option<Model>) -> Finding {
+    pub fn finding(&self, proven: Option<Model>) -> Finding {
+        let mut contest = self.contest.clone();
         if let Some(model) = proven {
-            self.contest.assume(model);
+            contest.assume(model);
         }
-        finding(&self.contest, self.state, self.outcome, self.at_us)
+        finding(&contest, self.state, self.outcome, self.at_us)
     }
 }
 

@@ -210,8 +210,11 @@ impl Legs {
         let recent = self.arrivals.within(FORWARDED_US, at_us);
         let sure =
             self.pairs.by_port(&syn.leg, found.is_one(), recent, given.is_known_back(&syn.leg));
-        let candidates = self.arrivals.completed(&syn.leg, given, at_us);
-        let likeliest = self.timing.weigh(syn.leg.client.addr, &candidates);
+        let address = syn.leg.client.addr;
+        let follows = self.timing.follows(&address);
+        let candidates =
+            follows.then(|| self.arrivals.completed(&syn.leg, given, at_us)).unwrap_or_default();
+        let likeliest = self.timing.weigh(&address, &candidates);
         let back = (syn.leg, at_us);
         if let (arrivals::Found::One { leg, began_us }, Some(percent)) = (found, sure) {
             self.join((leg, began_us), back, By::PortAndTiming, percent, at_us);

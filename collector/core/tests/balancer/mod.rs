@@ -169,7 +169,7 @@ impl Traffic {
         let mut score = Score::default();
         for record in &self.records {
             watch.observe(core::slice::from_ref(record), &mut out);
-            out.drain(..).for_each(|output| aggregate.handle(output, &mut |_| {}));
+            out.drain(..).for_each(|output| aggregate.handle(&output, &mut |_| {}));
             if !record.is_pure_syn() {
                 continue;
             }
