@@ -69,6 +69,9 @@ impl Reader {
             match self.file.next(&mut take) {
                 Ok(read) => {
                     more = read;
+                    if !more {
+                        self.clock.latest_ns = self.clock.latest_ns.max(self.file.counts().end_ns);
+                    }
                     self.left -= u64::from(read);
                 }
                 Err(error) => {

@@ -1,6 +1,7 @@
 //! One hook's thread: takes what waits in the spool in its order, tries, waits, tries again. It is
 //! alone with its hook: a slow one delays no other, and never the spool.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -8,15 +9,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
 use super::config::Hook;
 use super::delivery::{Client, Outcome};
 use super::message::Message;
 use super::queue::{Entry, Queue, Room};
 use super::retry::back_off;
 use super::spool::{self, Spool};
+use super::standing::{self, Standing as Stands};
 
 /// What one hook's spool holds at most.
 pub const ROOM: Room = Room { messages: 50_000, bytes: 256 << 20 };
+
+/// Messages spooled at once.
+const BATCH: usize = 256;
 
 /// What became of one hook's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +62,7 @@ struct State {
 pub struct Courier {
     hook: Arc<Hook>,
     spool: Spool,
+    stands: Stands,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -80,6 +88,9 @@ impl Courier {
     pub fn start(hook: Hook, spool_dir: &std::path::Path) -> anyhow::Result<Self> {
         let client = Client::new(&hook)?;
         let (spool, waiting) = Spool::open(&spool_dir.join(&hook.folder))?;
+        let stands = Stands::open(spool.dir(), &waiting).with_context(|| {
+            format!("webhook spool {}: choose another with --spool-dir", spool.dir().display())
+        })?;
         let mut state = State::default();
         waiting.into_iter().for_each(|entry| state.queue.push(entry));
         let shared = Arc::new(Shared { state: Mutex::new(state), news: Condvar::new() });
@@ -91,16 +102,38 @@ impl Courier {
             shared: Arc::clone(&shared),
         };
         let thread = thread::Builder::new().name("webhook".to_owned()).spawn(move || run.run())?;
-        Ok(Self { hook, spool, shared, thread: Some(thread) })
+        Ok(Self { hook, spool, stands, shared, thread: Some(thread) })
     }
 
     /// Spools those of the messages that the hook wants. A message that waits already is left out:
     /// it came again because its file was read again.
     pub fn put(&mut self, messages: &[Message]) {
-        let wanted: Vec<_> = {
+        let mut wanted = Vec::new();
+        for message in messages.iter().filter(|message| self.hook.wants(message)) {
+            let Self { spool, shared, stands, .. } = self;
+            let before = stands.note(message, |key| last(spool, shared, key));
+            wanted.extend(before.into_iter().map(Cow::Owned));
+            wanted.push(Cow::Borrowed(message));
+        }
+        self.spool(&wanted);
+    }
+
+    /// Tells the end of groups that stood when an earlier run was cut off, and of which this one has
+    /// heard nothing.
+    pub fn settle(&mut self) {
+        let left = self.stands.take_left();
+        for keys in left.chunks(BATCH) {
+            let ends = keys.iter().filter_map(|key| last(&self.spool, &self.shared, key));
+            let ends: Vec<_> = ends.map(|last| Cow::Owned(last.ended())).collect();
+            self.spool(&ends);
+        }
+    }
+
+    fn spool(&mut self, messages: &[Cow<'_, Message>]) {
+        let wanted: Vec<&Message> = {
             let state = self.shared.lock();
             let is_new = |message: &&Message| !state.queue.contains(&message.id);
-            messages.iter().filter(|message| self.hook.wants(message)).filter(is_new).collect()
+            messages.iter().map(|message| &**message).filter(is_new).collect()
         };
         if wanted.is_empty() {
             return;
@@ -122,6 +155,7 @@ impl Courier {
         self.shared.news.notify_all();
         for entry in &given_up {
             let _ = fs::remove_file(self.spool.path(entry));
+            self.stands.given_up(entry);
         }
     }
 
@@ -157,6 +191,14 @@ impl Courier {
         }
         self.standing()
     }
+}
+
+/// The last message of this key: it waits, or it was delivered and stands.
+fn last(spool: &Spool, shared: &Shared, key: &str) -> Option<Message> {
+    let waiting = shared.lock().queue.last(key).map(|entry| spool.path(entry));
+    // Delivered in this moment, it stands.
+    let waiting = waiting.and_then(|path| spool::read(&path).ok());
+    waiting.or_else(|| standing::last(spool.dir(), key))
 }
 
 impl Shared {
@@ -266,8 +308,13 @@ impl Run {
         };
         let outcome = self.client.send(&self.hook, &message);
         match &outcome {
-            Outcome::Delivered { .. } => fs::remove_file(&path)?,
-            Outcome::Refused { reason } => spool::bury(&path, reason)?,
+            Outcome::Delivered { .. } => standing::delivered(&self.dir, entry, &path)?,
+            Outcome::Refused { reason } => {
+                if entry.resolved {
+                    standing::forget(&self.dir, entry)?;
+                }
+                spool::bury(&path, reason)?;
+            }
             Outcome::Failed { .. } => {}
         }
         Ok(outcome)

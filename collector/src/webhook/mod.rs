@@ -16,6 +16,7 @@ mod queue;
 mod retry;
 mod sign;
 mod spool;
+mod standing;
 
 use std::io;
 use std::path::Path;
@@ -82,10 +83,14 @@ impl Webhooks {
     ) -> anyhow::Result<Self> {
         // Every refusal comes before the first delivery, whichever hook it concerns.
         let hooks = configs.iter().map(Hook::new).collect::<anyhow::Result<Vec<_>>>()?;
-        let couriers = hooks
+        let mut couriers = hooks
             .into_iter()
             .map(|hook| Courier::start(hook, spool_dir))
             .collect::<anyhow::Result<Vec<_>>>()?;
+        if haste == Haste::Lose {
+            // What stood when the last run was cut off: nobody has watched it since.
+            couriers.iter_mut().for_each(Courier::settle);
+        }
         let (send, receive) = sync_channel(MESSAGES_WAITING);
         let counted = Arc::new(Counted::default());
         let shown = Arc::clone(&counted);
@@ -121,9 +126,13 @@ impl Webhooks {
     #[must_use]
     pub fn close(mut self, wait: Duration) -> Vec<String> {
         drop(self.send.take());
-        let Some(Ok(couriers)) = self.thread.take().map(JoinHandle::join) else {
+        let Some(Ok(mut couriers)) = self.thread.take().map(JoinHandle::join) else {
             return vec!["webhooks: the spool's thread failed".to_owned()];
         };
+        if self.haste == Haste::Wait {
+            // Files that were read again have told again of what stood; the rest will not come.
+            couriers.iter_mut().for_each(Courier::settle);
+        }
         let deadline = Instant::now() + wait;
         let mut complaints: Vec<_> = couriers
             .into_iter()

@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::grounds::Sign;
 use crate::services::Service;
 use crate::shares::Shares;
 use crate::step::What;
@@ -201,6 +202,7 @@ impl Half {
         ]);
         let severity = self.fired.unwrap_or(3);
         let blank = self.subject.finding(&HalfClosed::RULE, state, at_us);
-        Finding { cause: "half_closed", severity, facts, ..blank }
+        let grounds = self.subject.grounds(self.since_us, Sign::HalfClosed);
+        Finding { cause: "half_closed", severity, facts, grounds, ..blank }
     }
 }

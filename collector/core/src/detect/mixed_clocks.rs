@@ -14,6 +14,7 @@ use super::{Detector, Limits, Seen, World, tuple_reuse};
 use crate::clocks::{Clocks, Reading};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::SECOND_US;
+use crate::grounds::{Example, Examples, Sign};
 use crate::seq::ahead;
 use crate::step::{Step, What};
 use crate::subject::Subject;
@@ -47,6 +48,9 @@ struct Source {
     between: [u64; BETWEEN_TUPLES],
     within: [u64; WITHIN_TUPLES],
     seen_us: u64,
+    /// The SYN before.
+    last: Option<Example>,
+    examples: Examples,
     /// When a refusal by PAWS was last seen.
     refused_us: Option<u64>,
 }
@@ -115,16 +119,20 @@ impl Detector for MixedClocks {
         let source = self.sources.entry(key).or_default();
         source.seen_us = seen.at_us;
         let mut regressed = false;
-        if went_back(step, ts_val) {
+        if let Some(ticks) = went_back(step, ts_val) {
             source.within.rotate_right(1);
             source.within[0] = seen.at_us;
+            source.examples.add(Example::of(seen, Sign::BehindItself(ticks)));
             regressed = true;
         }
-        if source.clocks.see(ts_val, client.port, seen.at_us) == Reading::Regressed {
+        if let Reading::Regressed(ticks) = source.clocks.see(ts_val, client.port, seen.at_us) {
             source.between.rotate_right(1);
             source.between[0] = seen.at_us;
+            source.last.into_iter().for_each(|before| source.examples.add(before));
+            source.examples.add(Example::of(seen, Sign::BehindOthers(ticks)));
             regressed = true;
         }
+        source.last = Some(Example::of(seen, Sign::Before));
         if regressed {
             self.regressed(key, seen, out);
         }
@@ -199,7 +207,8 @@ impl MixedClocks {
         let subject = Subject::pair(seen, at_us);
         let due_us = at_us + QUIET_US;
         let alert = Standing { subject, clocks, regressions, severity, due_us };
-        let finding = alert.finding(State::Firing, at_us);
+        let grounds = source.examples.grounds();
+        let finding = Finding { grounds, ..alert.finding(State::Firing, at_us) };
         if self.standing.insert(key, alert) {
             out.push(finding);
         } else {
@@ -225,7 +234,7 @@ impl Standing {
     }
 }
 
-/// Whether the tuple's own clock went back since the connection before.
-fn went_back(step: &Step, ts_val: u32) -> bool {
-    step.last_clock.is_some_and(|last| ahead(last, ts_val) > 0)
+/// How far the tuple's own clock went back since the connection before, if it did.
+fn went_back(step: &Step, ts_val: u32) -> Option<i32> {
+    step.last_clock.map(|last| ahead(last, ts_val)).filter(|ticks| *ticks > 0)
 }
