@@ -116,6 +116,9 @@ pub struct Examples {
     kept: ArrayVec<Example, EXAMPLES_MAX>,
     /// As many there were.
     pub of: u32,
+    /// Of one connection: how it was tracked when its decisive segment had come, to make its packets
+    /// anew where they are gone.
+    pub flow: Option<Flow>,
 }
 
 impl Examples {

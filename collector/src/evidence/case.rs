@@ -3,7 +3,8 @@
 
 use xdpwatch_core::detect::Limits;
 use xdpwatch_core::finding::{About, Endpoint, Fact, Finding};
-use xdpwatch_core::grounds::{Evidence, Examples, Grounds, Held};
+use xdpwatch_core::flow::Flow;
+use xdpwatch_core::grounds::{Evidence, Example, Examples, Grounds, Held};
 use xdpwatch_core::host::Hosts;
 use xdpwatch_core::tuple::Tuple;
 use xdpwatch_prog::record::Record;
@@ -121,13 +122,7 @@ fn collision(
         held.previous.iter().flat_map(|flow| rebuild::earlier(finding, &held.tuple, flow));
     let is_syn = |e: &Exhibit| e.own.is_some() && e.packet.at_ns / 1000 == began_ns / 1000;
     let has_syn = exhibits.iter().any(is_syn);
-    let rebuilt = earlier.chain((!has_syn).then_some(held.syn)).map(|record| Exhibit {
-        packet: frame::packet(&record),
-        record,
-        own: Some(0),
-        is_rebuilt: true,
-    });
-    exhibits.extend(rebuilt);
+    exhibits.extend(earlier.chain((!has_syn).then_some(held.syn)).map(made));
     exhibits.sort_by_key(|exhibit| exhibit.packet.at_ns);
     Case { exhibits, evidence: Evidence::Rebuilt }
 }
@@ -143,6 +138,15 @@ fn examples(
     if finding.about == About::Connection {
         let began = |e: &Exhibit| e.packet.at_ns / 1000 >= finding.began_ns / 1000;
         exhibits.retain(|exhibit| exhibit.own.is_none() || began(exhibit));
+    }
+    if let Some(flow) = examples.flow
+        && let [example] = examples.kept()
+        && !exhibits.iter().any(|e| e.own.is_some() && e.packet.at_ns / 1000 == example.at_us)
+    {
+        return Some(Case {
+            exhibits: rebuilt(finding, example, &flow, exhibits),
+            evidence: Evidence::Rebuilt,
+        });
     }
     exhibits.iter().any(|exhibit| exhibit.own.is_some()).then_some(())?;
     let tuples = tuples(finding);
@@ -165,6 +169,24 @@ fn examples(
         false => Evidence::Part,
     };
     Some(Case { exhibits: kept, evidence })
+}
+
+/// The connection up to its decisive segment, made anew; what came after that was seen.
+fn rebuilt(
+    finding: &Finding,
+    example: &Example,
+    flow: &Flow,
+    mut exhibits: Vec<Exhibit>,
+) -> Vec<Exhibit> {
+    exhibits.retain(|e| e.own.is_none() || e.packet.at_ns / 1000 > example.at_us);
+    exhibits.extend(rebuild::earlier(finding, &example.tuple, flow).into_iter().map(made));
+    exhibits.sort_by_key(|exhibit| exhibit.packet.at_ns);
+    exhibits
+}
+
+/// A packet that was never seen like this.
+fn made(record: Record) -> Exhibit {
+    Exhibit { packet: frame::packet(&record), record, own: Some(0), is_rebuilt: true }
 }
 
 fn tuple_of(exhibit: &Exhibit, choices: &Choices) -> Tuple {

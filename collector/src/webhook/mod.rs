@@ -99,6 +99,11 @@ impl Webhooks {
         Ok(Self { send: Some(send), haste, lost: 0, counted, thread: Some(thread) })
     }
 
+    /// Takes a group that is to be told of. `utc_offset_ns` is to be added to every time in it.
+    pub fn group(&mut self, context: &Context, change: &Change<'_>, utc_offset_ns: i64) {
+        self.put(Message::of(context, change, utc_offset_ns));
+    }
+
     fn put(&mut self, message: Message) {
         let Some(send) = &self.send else { return };
         let is_lost = match self.haste {
@@ -226,7 +231,7 @@ impl Reporter for WithWebhooks<'_> {
         change: &Change<'_>,
         utc_offset_ns: i64,
     ) -> io::Result<()> {
-        self.webhooks.put(Message::of(context, change, utc_offset_ns));
+        self.webhooks.group(context, change, utc_offset_ns);
         self.inner.group(context, change, utc_offset_ns)
     }
 

@@ -64,7 +64,7 @@ fn proven_model(event: &Value) -> Option<String> {
 }
 
 /// Enough other connections to push everything out of the shortest history.
-fn flood(at_ns: u64, round: usize) -> impl Iterator<Item = Record> {
+pub fn flood(at_ns: u64, round: usize) -> impl Iterator<Item = Record> {
     (0..80u16).map(move |n| {
         let mut record = Record {
             at_ns,

@@ -8,6 +8,7 @@ use serde_json::Value;
 use xdpwatch_prog::record::{Record, flags, marks};
 use xdpwatch_tools::script::BEGIN_NS;
 
+use crate::reuse::flood;
 use crate::{alerts_of, last_by_id, script, scripts, text, tshark, write};
 
 /// What tshark must show of each rule's packets.
@@ -165,6 +166,21 @@ fn every_rule_leaves_evidence_and_that_of_few_connections_gives_the_finding_agai
     let seen: BTreeSet<&str> = kinds.keys().map(|(rule, _)| rule.as_str()).collect();
     let expected: BTreeSet<&str> = COMMENTS.iter().map(|(rule, _)| *rule).collect();
     assert_eq!(seen, expected);
+}
+
+/// A minute is long: other connections push the close out of the history.
+#[test]
+fn half_closed_outlives_the_history() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let cases = cases();
+    let (_, mut records, _) =
+        cases.into_iter().find(|(name, ..)| name == "half_closed").expect("its script");
+    records.extend(flood(BEGIN_NS + 30_000_000_000, 1));
+    records.sort_by_key(|record| record.at_ns);
+    let kept = keep("flooded", &records, &["--history", "64"], dir.path());
+    let kept = kept.iter().find(|kept| kept.rule() == "half_closed").expect("its evidence");
+    assert_eq!(kept.kind(), "rebuilt");
+    assert_replays(kept);
 }
 
 #[test]

@@ -263,7 +263,7 @@ fn finding(
         ("timestamps_offered", Fact::Flag(stall.ts_offered)),
     ]);
     let blank = stall.subject.finding(&ConnectStalled::RULE, state, at_us);
-    let grounds = stall.subject.grounds(stall.last_us, Sign::Unanswered);
+    let grounds = stall.subject.grounds(stall.last_us, Sign::Unanswered, None);
     let mut finding = Finding { cause: "unanswered", severity, facts, grounds, ..blank };
     match stall.answers {
         Answers::Visible => {}

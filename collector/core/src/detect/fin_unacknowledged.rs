@@ -167,7 +167,7 @@ impl Fin {
             ("outcome", Fact::Word(outcome)),
         ]);
         let blank = self.subject.finding(&FinUnacknowledged::RULE, state, at_us);
-        let grounds = self.subject.grounds(self.last_us, Sign::FinAgain);
+        let grounds = self.subject.grounds(self.last_us, Sign::FinAgain, None);
         let mut finding = Finding { cause: "unanswered", facts, grounds, ..blank };
         if !self.peer_seen {
             finding.confidence.lower(30, "one_direction_only");

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
-use crate::flow::{self, SECOND_US};
+use crate::flow::{self, Flow, SECOND_US};
 use crate::grounds::Sign;
 use crate::services::Service;
 use crate::shares::Shares;
@@ -36,6 +36,8 @@ struct Half {
     service: Service,
     closer: &'static str,
     waiting_for: &'static str,
+    /// As it was then.
+    flow: Flow,
     /// When the FIN was acknowledged.
     since_us: u64,
     due_us: u64,
@@ -144,6 +146,7 @@ impl HalfClosed {
             service: Service::of(step, tuple),
             closer,
             waiting_for,
+            flow: step.flow,
             since_us: at_us,
             due_us: at_us + self.limit_us,
             fired: None,
@@ -202,7 +205,8 @@ impl Half {
         ]);
         let severity = self.fired.unwrap_or(3);
         let blank = self.subject.finding(&HalfClosed::RULE, state, at_us);
-        let grounds = self.subject.grounds(self.since_us, Sign::HalfClosed);
+        // The limit may be longer than the history of packets lasts.
+        let grounds = self.subject.grounds(self.since_us, Sign::HalfClosed, Some(self.flow));
         Finding { cause: "half_closed", severity, facts, grounds, ..blank }
     }
 }

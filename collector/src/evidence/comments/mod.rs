@@ -55,7 +55,7 @@ pub fn scope(finding: &Finding, evidence: Evidence) -> String {
     match (evidence, &finding.grounds) {
         (Evidence::Seen, _) => "Replayed alone, these packets give it again.".to_owned(),
         (Evidence::Rebuilt, _) => {
-            "The earlier connection's packets had left the history: they are \
+            "The connection's earlier packets had left the history: they are \
                                    rebuilt from the flow table."
                 .to_owned()
         }
