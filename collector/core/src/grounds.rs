@@ -130,6 +130,12 @@ impl Examples {
         examples
     }
 
+    /// The same, with how their one connection was tracked.
+    #[must_use]
+    pub fn tracked(self, flow: Option<Flow>) -> Self {
+        Self { flow, ..self }
+    }
+
     /// Takes the next, in order of time.
     #[inline]
     pub fn add(&mut self, example: Example) {

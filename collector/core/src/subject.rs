@@ -134,8 +134,7 @@ impl Subject {
     /// may be gone.
     #[must_use]
     pub fn grounds(&self, at_us: u64, sign: Sign, flow: Option<Flow>) -> Option<Grounds> {
-        let examples = Examples::one(Example { tuple: self.tuple, at_us, sign });
-        Examples { flow, ..examples }.grounds()
+        Examples::one(Example { tuple: self.tuple, at_us, sign }).tracked(flow).grounds()
     }
 
     /// A finding of this rule at `at_us`: sure, of severity 3, without cause and facts. The same rule,
