@@ -250,7 +250,7 @@ fn filters_choose_groups_by_rule_service_and_severity() {
     ] {
         groups.handle(&one, &mut tell);
     }
-    groups.finish(BEGIN_NS + 4_000_000_000, &mut tell);
+    groups.finish(BEGIN_NS + 3_500_000_000, &mut tell);
     assert_eq!(webhooks.close(Duration::from_secs(20)), Vec::<String>::new());
     for ((server, config), wanted) in &hooks {
         let name = |request: &Request| {

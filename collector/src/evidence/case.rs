@@ -91,13 +91,19 @@ fn other_leg(finding: &Finding, leg: &str, realm: u32) -> Option<Tuple> {
     Some(Tuple::between(end("src_ip", "src_port")?, end("dest_ip", "dest_port")?, realm).0)
 }
 
-/// Makes the case of packets as they were seen; `None` where there is nothing to show.
+/// Makes the case of packets as they were seen; `None` where there is nothing to show. Unless `may_try`,
+/// that of a rule that spans connections is not tried out, and counts as a part.
 #[must_use]
-pub fn make(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Option<Case> {
+pub fn make(
+    finding: &Finding,
+    seen: Vec<Packet>,
+    choices: &Choices,
+    may_try: bool,
+) -> Option<Case> {
     let exhibits = admit(finding, seen, choices);
     match finding.grounds.as_ref()? {
         Grounds::Held(held) => Some(collision(finding, held, exhibits, choices)),
-        Grounds::Examples(of) => examples(finding, of, exhibits, choices),
+        Grounds::Examples(of) => examples(finding, of, exhibits, choices, may_try),
     }
 }
 
@@ -134,6 +140,7 @@ fn examples(
     examples: &Examples,
     mut exhibits: Vec<Exhibit>,
     choices: &Choices,
+    may_try: bool,
 ) -> Option<Case> {
     if finding.about == About::Connection {
         let began = |e: &Exhibit| e.packet.at_ns / 1000 >= finding.began_ns / 1000;
@@ -164,7 +171,7 @@ fn examples(
     }
     kept.sort_by_key(|exhibit| exhibit.packet.at_ns);
     let is_all = examples.of as usize == examples.kept().len();
-    let evidence = match is_all && proof::gives(finding, &kept, choices) {
+    let evidence = match may_try && is_all && proof::gives(finding, &kept, choices) {
         true => Evidence::Seen,
         false => Evidence::Part,
     };

@@ -24,6 +24,10 @@ const STANDING: usize = 1 << 16;
 /// Of these, as many for alerts that may stand for days: the others are short.
 const LONG_STANDING: usize = STANDING / 2;
 
+/// Cases of rules that span connections tried out in a second of record time: each takes a detector of
+/// its own, some milliseconds.
+const TRIALS_PER_S: u32 = 32;
+
 /// What is remembered of an alert that stands.
 #[derive(Debug)]
 struct Stood {
@@ -45,6 +49,8 @@ pub struct Clerk {
     standing: HashMap<u64, Stood>,
     /// Packets in there.
     packets: usize,
+    /// A second, and the trials made in it.
+    trials: (u64, u32),
 }
 
 impl Clerk {
@@ -56,7 +62,8 @@ impl Clerk {
         redactor: Option<Redactor>,
         origin: String,
     ) -> Self {
-        Self { archive, choices, redactor, origin, standing: HashMap::new(), packets: 0 }
+        let standing = HashMap::new();
+        Self { archive, choices, redactor, origin, standing, packets: 0, trials: (0, 0) }
     }
 
     /// Where its files go.
@@ -78,8 +85,10 @@ impl Clerk {
     /// `None` where there is nothing to show.
     pub fn document(&mut self, finding: &mut Finding, seen: Vec<Packet>) -> Option<Document> {
         let grounds = finding.grounds.clone()?;
+        let spans = matches!(grounds, Grounds::Examples(_));
+        let may_try = spans && self.may_try(finding.at_ns / 1_000_000_000);
         let seen = self.remember(finding, grounds, seen);
-        let case = case::make(finding, seen, &self.choices)?;
+        let case = case::make(finding, seen, &self.choices, may_try)?;
         let (case, told) = match &self.redactor {
             None => (case, None),
             Some(redactor) => (renamed(case, redactor), Some(redactor.finding(finding))),
@@ -102,6 +111,15 @@ impl Clerk {
         if let Some(document) = self.document(finding, seen) {
             self.archive.put(&document);
         }
+    }
+
+    /// Whether another case may be tried out in this second.
+    fn may_try(&mut self, second: u64) -> bool {
+        if self.trials.0 != second {
+            self.trials = (second, 0);
+        }
+        self.trials.1 += 1;
+        self.trials.1 <= TRIALS_PER_S
     }
 
     /// What was seen of the alert so far; kept for its end while it stands and there is room.
