@@ -15,6 +15,7 @@ use xdpwatch_prog::record::Record;
 use xdpwatch_tools::script::{self, Kind};
 use xdpwatch_tools::{frames, pcap};
 
+/// A path as an argument.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("a UTF-8 path")
 }
@@ -50,12 +51,14 @@ pub fn script(path: &Path) -> (Vec<Record>, Vec<&'static str>) {
     (records.collect(), options)
 }
 
+/// A capture of these segments.
 pub fn write(path: &Path, records: &[Record]) {
     let frames: Vec<_> = records.iter().map(|r| (r.at_ns, frames::ethernet(r))).collect();
     pcap::write(path, frames.iter().map(|(at_ns, frame)| (*at_ns, frame.as_slice())))
         .expect("a writable folder");
 }
 
+/// The packet scripts.
 pub fn scripts() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/tests/scripts");
     let entries = std::fs::read_dir(folder).expect("the scripts' folder is there");

@@ -255,7 +255,10 @@ fn limits_hold_and_are_counted() {
         (Some(5), Some(0)),
         "{counts}"
     );
-    assert_eq!(counts["written"].as_u64(), Some(40), "{counts}");
+    // The storm is other rules' business as well.
+    let with_evidence = alerts.iter().filter(|line| line.contains("\"evidence\":\"")).count();
+    assert!(with_evidence >= 40, "{with_evidence}");
+    assert_eq!(counts["written"].as_u64(), Some(with_evidence as u64), "{counts}");
 }
 
 #[test]
