@@ -99,6 +99,7 @@ fn cases() -> Vec<TestCase> {
 fn of_rule<'a>(cases: &'a [TestCase], rule: &str) -> &'a TestCase {
     let is_it = |(name, ..): &&TestCase| match rule {
         "mirror_fault" => name == "mirror_fault_one_direction",
+        "churn" => name == "churn_client_out_of_ports",
         _ => name == rule,
     };
     cases.iter().find(is_it).expect("a script of the rule")
