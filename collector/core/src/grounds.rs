@@ -30,6 +30,7 @@ pub enum Evidence {
 
 /// Where a finding's packets are to be looked for.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a finding allocates nothing")]
 pub enum Grounds {
     /// A SYN on a tuple that is still held.
     Held(Held),
