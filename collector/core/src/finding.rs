@@ -5,9 +5,8 @@
 use core::hash::{Hash, Hasher};
 
 use arrayvec::ArrayVec;
-use xdpwatch_prog::record::Record;
 
-use crate::flow::Flow;
+use crate::grounds::{Evidence, Grounds};
 use crate::subject::{FLOW, ids};
 use crate::tuple::Tuple;
 
@@ -157,27 +156,6 @@ pub enum About {
 /// An end that means nothing: see [`About`].
 pub const NO_END: Endpoint = Endpoint { addr: [0; 16], port: 0 };
 
-/// What the packets kept beside a finding are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// Headers as they were seen; alone they give the same finding again.
-    Seen,
-    /// The earlier connection's packets were gone: they are rebuilt from the flow table.
-    Rebuilt,
-}
-
-/// What a finding about a tuple that is still held rests on: enough to find its packets, or to make
-/// them anew.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Grounds {
-    /// The tuple, with the network that it lives in.
-    pub tuple: Tuple,
-    /// The first SYN.
-    pub syn: Record,
-    /// The earlier connection as it was tracked up to that; `None` if it predates the feed.
-    pub previous: Option<Flow>,
-}
-
 /// What a rule found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -211,7 +189,7 @@ pub struct Finding {
     pub confidence: Confidence,
     /// Details under the key of the rule's name.
     pub facts: Facts,
-    /// Where its packets are to be looked for; `None` where it rests on no two incarnations.
+    /// Where its packets are to be looked for; `None` where it rests on counters.
     pub grounds: Option<Grounds>,
     /// What is kept of its packets, if anything; set at the edge.
     pub evidence: Option<Evidence>,
@@ -242,9 +220,10 @@ impl Finding {
                 end.addr = name(end.addr);
             }
         }
-        let realm = self.grounds.map_or(self.vni, |grounds| grounds.tuple.realm);
+        let realm = self.grounds.as_ref().and_then(Grounds::realm).unwrap_or(self.vni);
         let tuple = match self.about {
             About::Connection => Tuple::between(self.src, self.dst, realm).0,
+            About::Feed => Tuple { a: self.src, b: self.dst, realm: 0 },
             _ => Tuple { a: self.src, b: self.dst, realm },
         };
         (self.id, self.flow_id) = ids(self.rule, self.about, &tuple, self.began_ns / 1000);
@@ -253,11 +232,21 @@ impl Finding {
                 *addr = name(*addr);
             }
         }
-        let Some(grounds) = &mut self.grounds else { return };
-        grounds.tuple = tuple;
-        grounds.syn.src_addr = name(grounds.syn.src_addr);
-        grounds.syn.dst_addr = name(grounds.syn.dst_addr);
-        if let Some(flow) = grounds.previous {
+        let mut previous = None;
+        match &mut self.grounds {
+            None => {}
+            Some(Grounds::Examples(examples)) => examples.rename(|Tuple { a, b, realm }| {
+                let [a, b] = [a, b].map(|end| Endpoint { addr: name(end.addr), ..end });
+                Tuple::between(a, b, realm).0
+            }),
+            Some(Grounds::Held(held)) => {
+                held.tuple = tuple;
+                held.syn.src_addr = name(held.syn.src_addr);
+                held.syn.dst_addr = name(held.syn.dst_addr);
+                previous = held.previous;
+            }
+        }
+        if let Some(flow) = previous {
             self.set("holder.previous_flow_id", Fact::Id(tuple.id(flow.first_us, FLOW)));
         }
     }

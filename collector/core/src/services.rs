@@ -45,6 +45,15 @@ impl Service {
     }
 }
 
+/// A connection that a service took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Whose.
+    pub client: Endpoint,
+    /// When, microseconds.
+    pub at_us: u64,
+}
+
 /// The SYN/ACK that a connection began with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beginning {
@@ -57,9 +66,9 @@ pub struct Beginning {
 /// Services and beginnings, from steps in order of time. All memory is bounded.
 #[derive(Debug)]
 pub struct Services {
-    /// When a service last took a connection, microseconds.
-    alive: HashMap<Service, u64, RandomState>,
-    older: HashMap<Service, u64, RandomState>,
+    /// The connection that each service took last.
+    alive: HashMap<Service, Taken, RandomState>,
+    older: HashMap<Service, Taken, RandomState>,
     beginnings: Vec<(u64, Beginning)>,
     state: RandomState,
 }
@@ -83,7 +92,7 @@ impl Services {
             core::mem::swap(&mut self.alive, &mut self.older);
             self.alive.clear();
         }
-        self.alive.insert(service, at_us);
+        self.alive.insert(service, Taken { client: tuple.end(step.client), at_us });
         if step.has(flags::SYN) {
             let hash = tuple.key().hash_with(&self.state);
             let beginning = Beginning { next: step.seq.wrapping_add(1), at_us };
@@ -94,6 +103,12 @@ impl Services {
     /// When this service last took a connection, microseconds, as far as remembered.
     #[must_use]
     pub fn alive_us(&self, service: &Service) -> Option<u64> {
+        self.last(service).map(|taken| taken.at_us)
+    }
+
+    /// The connection that this service took last, as far as remembered.
+    #[must_use]
+    pub fn last(&self, service: &Service) -> Option<Taken> {
         self.alive.get(service).or_else(|| self.older.get(service)).copied()
     }
 

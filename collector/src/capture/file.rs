@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pcap_parser::pcapng::Block;
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
-use pcap_parser::{PcapBlockOwned, PcapError};
+use pcap_parser::{OptionCode, PcapBlockOwned, PcapError, PcapNGOption};
 use xdpwatch_prog::wire::Link;
 
 pub use super::file_error::FileError;
@@ -65,6 +65,9 @@ pub struct Counts {
     pub timeless: u64,
     /// Time of the last packet, nanoseconds since the Unix epoch; 0 before the first.
     pub last_ns: u64,
+    /// When the capture ended, if the file says so (pcapng's isb_endtime): past its last packet nothing
+    /// came until then.
+    pub end_ns: u64,
 }
 
 impl CaptureFile {
@@ -232,7 +235,7 @@ impl Section<'_> {
                 Ok(false)
             }
             PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-                let is_big_endian = *self.layout == Layout::Pcapng { big_endian: true };
+                let is_big_endian = self.is_big_endian();
                 self.interfaces.push(Interface {
                     link: link_of(interface.linktype.0),
                     time: Timescale::of_interface(&interface.options, is_big_endian)?,
@@ -255,8 +258,31 @@ impl Section<'_> {
                 };
                 self.packet(interface, None, packet.origlen, &data[..captured], take)
             }
+            PcapBlockOwned::NG(Block::InterfaceStatistics(statistics)) => {
+                let interface = self.interface(statistics.if_id)?;
+                if let Some(ticks) = self.end_time(&statistics.options) {
+                    self.counts.end_ns = self.counts.end_ns.max(interface.time.at_ns(0, ticks));
+                }
+                Ok(false)
+            }
             PcapBlockOwned::NG(_) => Ok(false),
         }
+    }
+
+    fn is_big_endian(&self) -> bool {
+        *self.layout == Layout::Pcapng { big_endian: true }
+    }
+
+    /// The value of isb_endtime, if there is one.
+    fn end_time(&self, options: &[PcapNGOption<'_>]) -> Option<u64> {
+        let option = options.iter().find(|option| option.code == OptionCode::IsbEndTime)?;
+        let (high, low) = option.value.get(..8)?.split_at(4);
+        let half = |bytes: &[u8]| {
+            let bytes = bytes.try_into().ok()?;
+            let half = if self.is_big_endian() { u32::from_be_bytes } else { u32::from_le_bytes };
+            Some(u64::from(half(bytes)))
+        };
+        Some(half(high)? << 32 | half(low)?)
     }
 
     fn interface(&self, id: u32) -> Result<Interface, FileError> {

@@ -108,6 +108,7 @@ impl EvidenceArgs {
             vlan_key: detection.vlan_key,
             all_reuse: detection.all_reuse,
             hosts: detection.hosts.clone(),
+            limits: detection.limits.clone(),
             packets_max: self.evidence_packets.into(),
         }
     }

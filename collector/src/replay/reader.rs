@@ -64,6 +64,9 @@ impl Reader {
             }
             clock.settle(None, locked.as_deref_mut(), records);
         }
+        if wanted > 0 && matches!(read, Ok(0)) {
+            clock.latest_ns = clock.latest_ns.max(self.file.counts().end_ns);
+        }
         self.bar.set(self.file.progress().taken());
         let read = read?;
         self.left -= read as u64;

@@ -1,7 +1,7 @@
 //! One hook's thread: takes what waits in the spool in its order, tries, waits, tries again. It is
 //! alone with its hook: a slow one delays no other, and never the spool.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -9,15 +9,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
 use super::config::Hook;
 use super::delivery::{Client, Outcome};
 use super::message::Message;
 use super::queue::{Entry, Queue, Room};
 use super::retry::back_off;
 use super::spool::{self, Spool};
+use super::standing::{self, Standing as Stands};
 
 /// What one hook's spool holds at most.
 pub const ROOM: Room = Room { messages: 50_000, bytes: 256 << 20 };
+
+/// Messages spooled at once.
+const BATCH: usize = 256;
 
 /// What became of one hook's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,8 +76,7 @@ struct State {
 pub struct Courier {
     hook: Arc<Hook>,
     spool: Spool,
-    /// Groups that the hook was told of and whose end it is still to be told.
-    standing: HashSet<String>,
+    stands: Stands,
     /// Whether groups may stand that it was never told of: it came by a reload.
     pub is_late: bool,
     shared: Arc<Shared>,
@@ -99,6 +104,9 @@ impl Courier {
     pub fn start(hook: Hook, spool_dir: &std::path::Path) -> anyhow::Result<Self> {
         let client = Arc::new(Client::new(&hook)?);
         let (spool, waiting) = Spool::open(&spool_dir.join(&hook.folder))?;
+        let stands = Stands::open(spool.dir(), &waiting).with_context(|| {
+            format!("webhook spool {}: choose another with --spool-dir", spool.dir().display())
+        })?;
         let hook = Arc::new(hook);
         let mut state = State {
             hook: Arc::clone(&hook),
@@ -113,14 +121,7 @@ impl Courier {
         let shared = Arc::new(Shared { state: Mutex::new(state), news: Condvar::new() });
         let run = Run { dir: spool.dir().to_owned(), shared: Arc::clone(&shared) };
         let thread = thread::Builder::new().name("webhook".to_owned()).spawn(move || run.run())?;
-        Ok(Self {
-            hook,
-            spool,
-            standing: HashSet::new(),
-            is_late: false,
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self { hook, spool, stands, is_late: false, shared, thread: Some(thread) })
     }
 
     /// Its hook.
@@ -143,13 +144,10 @@ impl Courier {
 
     /// Whether this message is for the hook: it wants it, or it is the end of what it was told of. The
     /// end of what a late one was never told of means nothing to it.
-    fn takes(&mut self, message: &Message) -> bool {
+    fn takes(&self, message: &Message) -> bool {
         let is_wanted = self.hook.wants(message);
         if message.resolved {
-            return self.standing.remove(&message.key) || (is_wanted && !self.is_late);
-        }
-        if is_wanted {
-            self.standing.insert(message.key.clone());
+            return self.stands.has(&message.key) || (is_wanted && !self.is_late);
         }
         is_wanted
     }
@@ -157,11 +155,36 @@ impl Courier {
     /// Spools those of the messages that the hook wants. A message that waits already is left out:
     /// it came again because its file was read again.
     pub fn put(&mut self, messages: &[Message]) {
-        let mut wanted: Vec<_> = messages.iter().filter(|message| self.takes(message)).collect();
-        {
-            let state = self.shared.lock();
-            wanted.retain(|message| !state.queue.contains(&message.id));
+        let mut wanted = Vec::new();
+        for message in messages {
+            if !self.takes(message) {
+                continue;
+            }
+            let Self { spool, shared, stands, .. } = self;
+            let before = stands.note(message, |key| last(spool, shared, key));
+            wanted.extend(before.into_iter().map(Cow::Owned));
+            wanted.push(Cow::Borrowed(message));
         }
+        self.spool(&wanted);
+    }
+
+    /// Tells the end of groups that stood when an earlier run was cut off, and of which this one has
+    /// heard nothing.
+    pub fn settle(&mut self) {
+        let left = self.stands.take_left();
+        for keys in left.chunks(BATCH) {
+            let ends = keys.iter().filter_map(|key| last(&self.spool, &self.shared, key));
+            let ends: Vec<_> = ends.map(|last| Cow::Owned(last.ended())).collect();
+            self.spool(&ends);
+        }
+    }
+
+    fn spool(&mut self, messages: &[Cow<'_, Message>]) {
+        let wanted: Vec<&Message> = {
+            let state = self.shared.lock();
+            let is_new = |message: &&Message| !state.queue.contains(&message.id);
+            messages.iter().map(|message| &**message).filter(is_new).collect()
+        };
         if wanted.is_empty() {
             return;
         }
@@ -182,6 +205,7 @@ impl Courier {
         self.shared.news.notify_all();
         for entry in &given_up {
             let _ = fs::remove_file(self.spool.path(entry));
+            self.stands.given_up(entry);
         }
     }
 
@@ -238,6 +262,14 @@ impl Courier {
         }
         self.standing()
     }
+}
+
+/// The last message of this key: it waits, or it was delivered and stands.
+fn last(spool: &Spool, shared: &Shared, key: &str) -> Option<Message> {
+    let waiting = shared.lock().queue.last(key).map(|entry| spool.path(entry));
+    // Delivered in this moment, it stands.
+    let waiting = waiting.and_then(|path| spool::read(&path).ok());
+    waiting.or_else(|| standing::last(spool.dir(), key))
 }
 
 impl Shared {
@@ -345,8 +377,13 @@ impl Run {
         };
         let outcome = client.send(hook, &message);
         match &outcome {
-            Outcome::Delivered { .. } => fs::remove_file(&path)?,
-            Outcome::Refused { reason } => spool::bury(&path, reason)?,
+            Outcome::Delivered { .. } => standing::delivered(&self.dir, entry, &path)?,
+            Outcome::Refused { reason } => {
+                if entry.resolved {
+                    standing::forget(&self.dir, entry)?;
+                }
+                spool::bury(&path, reason)?;
+            }
             Outcome::Failed { .. } => {}
         }
         Ok(outcome)

@@ -30,6 +30,11 @@ impl Couriers {
         })
     }
 
+    /// Tells each hook the end of what stood when an earlier run was cut off.
+    pub fn settle(&mut self) {
+        self.running.iter_mut().for_each(Courier::settle);
+    }
+
     /// Spools what each hook wants.
     pub fn put(&mut self, messages: &[Message]) {
         if !messages.is_empty() {
@@ -60,6 +65,7 @@ impl Couriers {
         match Courier::start(hook, &self.spool_dir) {
             Ok(mut courier) => {
                 courier.is_late = true;
+                courier.settle();
                 Some(courier)
             }
             Err(error) => {

@@ -17,6 +17,7 @@ mod queue;
 mod retry;
 mod sign;
 mod spool;
+mod standing;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -112,7 +113,11 @@ impl Webhooks {
         if hooks.is_empty() {
             return Ok(());
         }
-        let couriers = Couriers::start(hooks, &self.spool_dir)?;
+        let mut couriers = Couriers::start(hooks, &self.spool_dir)?;
+        if self.haste == Haste::Lose {
+            // What stood when the last run was cut off: nobody has watched it since.
+            couriers.settle();
+        }
         let (send, receive) = sync_channel(MESSAGES_WAITING);
         let shown = Arc::clone(&self.counted);
         let run = move || spool(couriers, &receive, &shown);
@@ -134,6 +139,11 @@ impl Webhooks {
                 anyhow::anyhow!("the queue to their spool is full; send SIGHUP again")
             }),
         }
+    }
+
+    /// Takes a group that is to be told of. `utc_offset_ns` is to be added to every time in it.
+    pub fn group(&mut self, context: &Context, change: &Change<'_>, utc_offset_ns: i64) {
+        self.put(|| Message::of(context, change, utc_offset_ns));
     }
 
     fn put(&mut self, make: impl FnOnce() -> Message) {
@@ -164,11 +174,16 @@ impl Webhooks {
     /// did not get, in words for a person.
     #[must_use]
     pub fn close(self, wait: Duration) -> Vec<String> {
+        let haste = self.haste;
         let Some(Running { send, thread }) = self.running else { return Vec::new() };
         drop(send);
-        let Ok(couriers) = thread.join() else {
+        let Ok(mut couriers) = thread.join() else {
             return vec!["webhooks: the spool's thread failed".to_owned()];
         };
+        if haste == Haste::Wait {
+            // Files that were read again have told again of what stood; the rest will not come.
+            couriers.iter_mut().for_each(Courier::settle);
+        }
         let deadline = Instant::now() + wait;
         let mut complaints: Vec<_> = couriers
             .into_iter()
@@ -268,7 +283,7 @@ impl Reporter for WithWebhooks<'_> {
         change: &Change<'_>,
         utc_offset_ns: i64,
     ) -> io::Result<()> {
-        self.webhooks.put(|| Message::of(context, change, utc_offset_ns));
+        self.webhooks.group(context, change, utc_offset_ns);
         self.inner.group(context, change, utc_offset_ns)
     }
 

@@ -1,4 +1,4 @@
-//! A TLS server of the tests' own, with an authority that nobody else trusts; it takes every webhook.
+//! A private authority, and a TLS server on 127.0.0.1 with a certificate by it; it takes every webhook.
 
 use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,10 +6,44 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
 
 use super::hook::read_request;
 
-/// An authority, and a TLS server on 127.0.0.1 with a certificate by it.
+/// An authority that nobody knows unless told.
+pub struct Authority {
+    /// Its certificate.
+    pub pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// A server with a certificate by this authority.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        Arc::new(config)
+    }
+}
+
+/// A TLS server that nobody trusts unless told of its authority.
 pub struct TlsServer {
     port: u16,
     pub authority: String,
@@ -22,33 +56,18 @@ impl TlsServer {
     }
 
     pub fn on(listener: TcpListener) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let authority = params.self_signed(&key).unwrap().pem();
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(
-            rustls::crypto::ring::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
+        let authority = Authority::new();
+        let config = authority.server();
         let port = listener.local_addr().unwrap().port();
         let bodies = Arc::new(Mutex::new(Vec::new()));
-        let (config, kept) = (Arc::new(config), Arc::clone(&bodies));
+        let kept = Arc::clone(&bodies);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (config, kept) = (Arc::clone(&config), Arc::clone(&kept));
                 thread::spawn(move || serve(config, stream.unwrap(), &kept));
             }
         });
-        Self { port, authority, bodies }
+        Self { port, authority: authority.pem, bodies }
     }
 
     pub fn url(&self) -> String {

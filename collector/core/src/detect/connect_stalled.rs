@@ -12,6 +12,7 @@ use super::host_timestamp_refusal::HostTimestampRefusal;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::grounds::Sign;
 use crate::host::schedule::Gaps;
 use crate::repetition::{COPY_US, patience_us};
 use crate::services::Service;
@@ -267,7 +268,8 @@ fn finding(
         ("timestamps_offered", Fact::Flag(stall.ts_offered)),
     ]);
     let blank = stall.subject.finding(&ConnectStalled::RULE, state, at_us);
-    let mut finding = Finding { cause: "unanswered", severity, facts, ..blank };
+    let grounds = stall.subject.grounds(stall.last_us, Sign::Unanswered, None);
+    let mut finding = Finding { cause: "unanswered", severity, facts, grounds, ..blank };
     match stall.answers {
         Answers::Visible => {}
         Answers::NotVisible => finding.confidence.lower(70, "one_direction_only"),

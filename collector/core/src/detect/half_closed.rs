@@ -11,7 +11,8 @@ use hashbrown::HashMap;
 
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
-use crate::flow::{self, SECOND_US};
+use crate::flow::{self, Flow, SECOND_US};
+use crate::grounds::Sign;
 use crate::legs::Leg;
 use crate::services::Service;
 use crate::shares::Shares;
@@ -39,6 +40,8 @@ struct Half {
     /// The leg on the balancer's other side, as joined when this began: joins are forgotten sooner than
     /// half-closed connections.
     other: Option<Leg>,
+    /// As it was then.
+    flow: Flow,
     /// When the FIN was acknowledged.
     since_us: u64,
     due_us: u64,
@@ -161,6 +164,7 @@ impl HalfClosed {
             service: Service::of(step, tuple),
             closer,
             waiting_for,
+            flow: step.flow,
             since_us: at_us,
             due_us: at_us + self.limit_us,
             fired: None,
@@ -219,6 +223,8 @@ impl Half {
         ]);
         let severity = self.fired.unwrap_or(3);
         let blank = self.subject.finding(&HalfClosed::RULE, state, at_us);
-        Finding { cause: "half_closed", severity, facts, ..blank }
+        // The limit may be longer than the history of packets lasts.
+        let grounds = self.subject.grounds(self.since_us, Sign::HalfClosed, Some(self.flow));
+        Finding { cause: "half_closed", severity, facts, grounds, ..blank }
     }
 }

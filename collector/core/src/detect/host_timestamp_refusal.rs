@@ -15,6 +15,7 @@ use super::{Detector, Limits, Seen, World};
 use crate::clocks::Clocks;
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::grounds::{Example, Examples, Sign};
 use crate::repetition::COPY_US;
 use crate::seq::ahead;
 use crate::step::{Step, What};
@@ -72,6 +73,7 @@ struct Source {
     clocks: Clocks,
     parts: [Tally; PARTS],
     part: u64,
+    examples: Examples,
     seen_us: u64,
 }
 
@@ -80,8 +82,9 @@ struct Source {
 struct Pending {
     key: Key,
     ts_val: u32,
-    /// Whether it is behind; `None` if the server remembers no timestamp.
-    behind: Option<bool>,
+    at_us: u64,
+    /// Ticks behind; `None` if the server remembers no timestamp.
+    behind: Option<i32>,
     due_us: u64,
 }
 
@@ -183,8 +186,8 @@ impl HostTimestampRefusal {
         source.seen_us = at_us;
         source.clocks.see(ts_val, client.port, at_us);
         let known = source.taken.filter(|(_, taken_us)| at_us - taken_us < REMEMBERED_US);
-        let behind = known.map(|(taken, _)| ahead(taken, ts_val) > PAWS_WINDOW);
-        let pending = Pending { key, ts_val, behind, due_us: at_us + LONE_US };
+        let behind = known.map(|(taken, _)| ahead(taken, ts_val));
+        let pending = Pending { key, ts_val, at_us, behind, due_us: at_us + LONE_US };
         self.overflow += u64::from(!self.pending.insert(*seen.tuple, pending));
     }
 
@@ -209,10 +212,16 @@ impl HostTimestampRefusal {
         let Some(pending) = self.pending.remove(seen.tuple) else { return };
         let Some(source) = self.sources.get_mut(&pending.key) else { return };
         let stale = source.taken.is_none_or(|(_, taken_us)| at_us - taken_us >= REMEMBERED_US);
-        if answered && (stale || pending.behind != Some(true)) {
+        let is_behind = |ticks| ticks > PAWS_WINDOW;
+        if answered && (stale || !pending.behind.is_some_and(is_behind)) {
             source.taken = Some((pending.ts_val, at_us));
         }
-        let Some(behind) = pending.behind else { return };
+        let Some(ticks) = pending.behind else { return };
+        let behind = is_behind(ticks);
+        if behind != answered {
+            let sign = Sign::Judged { behind: ticks, answered };
+            source.examples.add(Example { tuple: *seen.tuple, at_us: pending.at_us, sign });
+        }
         let tally = source.now(at_us);
         *match (behind, answered) {
             (true, false) => &mut tally.behind_dropped,
@@ -238,7 +247,8 @@ impl HostTimestampRefusal {
                 answered: sum.ahead_answered,
                 due_us: at_us + REMEMBERED_US,
             };
-            self.standing.fire(pending.key, alert, at_us, out);
+            let grounds = source.examples.grounds();
+            self.standing.fire(pending.key, alert, grounds, at_us, out);
         }
     }
 }

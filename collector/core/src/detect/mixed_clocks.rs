@@ -15,6 +15,7 @@ use super::{Detector, Limits, Seen, World, tuple_reuse};
 use crate::clocks::{Clocks, Reading};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::SECOND_US;
+use crate::grounds::{Example, Examples, Sign};
 use crate::seq::ahead;
 use crate::step::{Step, What};
 use crate::subject::Subject;
@@ -48,6 +49,9 @@ struct Source {
     between: [u64; BETWEEN_TUPLES],
     within: [u64; WITHIN_TUPLES],
     seen_us: u64,
+    /// The SYN before.
+    last: Option<Example>,
+    examples: Examples,
     /// When a refusal by PAWS was last seen.
     refused_us: Option<u64>,
 }
@@ -113,16 +117,20 @@ impl Detector for MixedClocks {
         let Some(source) = self.source(key, seen.at_us) else { return };
         source.seen_us = seen.at_us;
         let mut regressed = false;
-        if went_back(step, ts_val) {
+        if let Some(ticks) = went_back(step, ts_val) {
             source.within.rotate_right(1);
             source.within[0] = seen.at_us;
+            source.examples.add(Example::of(seen, Sign::BehindItself(ticks)));
             regressed = true;
         }
-        if source.clocks.see(ts_val, client.port, seen.at_us) == Reading::Regressed {
+        if let Reading::Regressed(ticks) = source.clocks.see(ts_val, client.port, seen.at_us) {
             source.between.rotate_right(1);
             source.between[0] = seen.at_us;
+            source.last.into_iter().for_each(|before| source.examples.add(before));
+            source.examples.add(Example::of(seen, Sign::BehindOthers(ticks)));
             regressed = true;
         }
+        source.last = Some(Example::of(seen, Sign::Before));
         if regressed {
             self.regressed(key, seen, out);
         }
@@ -199,8 +207,9 @@ impl MixedClocks {
         let severity = if source.refused_us.is_some_and(recent) { 2 } else { 3 };
         let subject = Subject::pair(seen, at_us);
         let due_us = at_us + QUIET_US;
+        let grounds = source.examples.grounds();
         let alert = Mixed { subject, clocks, regressions, severity, due_us };
-        self.standing.fire(key, alert, at_us, out);
+        self.standing.fire(key, alert, grounds, at_us, out);
     }
 }
 
@@ -221,7 +230,7 @@ impl Alert for Mixed {
     }
 }
 
-/// Whether the tuple's own clock went back since the connection before.
-fn went_back(step: &Step, ts_val: u32) -> bool {
-    step.last_clock.is_some_and(|last| ahead(last, ts_val) > 0)
+/// How far the tuple's own clock went back since the connection before, if it did.
+fn went_back(step: &Step, ts_val: u32) -> Option<i32> {
+    step.last_clock.map(|last| ahead(last, ts_val)).filter(|ticks| *ticks > 0)
 }

@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::grounds::{Example, Examples, Sign};
 use crate::ports::{Ports, Pressure};
 use crate::prefix::Prefix;
 use crate::step::{Step, What};
@@ -94,6 +95,8 @@ struct Heavy {
     fired: Option<u8>,
     soon: u32,
     relaxed: u32,
+    /// Connections that took ports.
+    examples: Examples,
 }
 
 /// The rule.
@@ -143,7 +146,7 @@ impl Detector for PortPressure {
         let (client, service) = seen.step.ends(seen.tuple);
         let pair = Pair { source: client.addr, service, realm: seen.tuple.realm };
         if let Some(place) = self.places.get(&pair) {
-            count(&mut self.heavy[*place].ports, client.port, seen.step, seen.at_us);
+            self.heavy[*place].count(client.port, seen);
         } else if let Some(change) = Change::of(seen.step)
             && let Some(open) = self.is_heavy(pair, change, seen.at_us)
         {
@@ -239,7 +242,8 @@ impl PortPressure {
         (heavy.fired, heavy.soon, heavy.relaxed) = (None, 0, 0);
         heavy.since_us = seen.at_us;
         heavy.ports.begin(open, seen.at_us);
-        count(&mut heavy.ports, port, seen.step, seen.at_us);
+        heavy.examples = Examples::default();
+        heavy.count(port, seen);
     }
 
     /// Looks at every heavy pair, at a whole second.
@@ -261,6 +265,14 @@ impl PortPressure {
 }
 
 impl Heavy {
+    /// Takes a step of the pair.
+    fn count(&mut self, port: u16, seen: &Seen<'_>) {
+        if matches!(seen.step.what, What::Opened { .. }) {
+            self.examples.add(Example::of(seen, Sign::PortTaken));
+        }
+        count(&mut self.ports, port, seen.step, seen.at_us);
+    }
+
     /// What is to be said of the pair now.
     fn judge(
         &mut self,
@@ -290,7 +302,8 @@ impl Heavy {
             self.fired = Some(severity);
             let cause = if percent >= high { "ports_held" } else { "ports_forecast" };
             let finding = subject.finding(&PortPressure::RULE, State::Firing, at_us);
-            return Some(Finding { cause, severity, facts: facts(subject, pressure, configured), ..finding });
+            let (facts, grounds) = (facts(subject, pressure, configured), self.examples.grounds());
+            return Some(Finding { cause, severity, facts, grounds, ..finding });
         }
         let severity = self.fired.filter(|_| self.relaxed >= RELAXED_STANDS)?;
         self.fired = None;

@@ -7,6 +7,7 @@ use core::hash::Hash;
 use ahash::RandomState;
 
 use crate::finding::{Finding, State};
+use crate::grounds::Grounds;
 use crate::timed::{Due, Timed};
 
 /// What stands.
@@ -34,9 +35,16 @@ impl<K: Copy + Ord + Hash, A: Alert> Standing<K, A> {
         self.alerts.get_mut(key)
     }
 
-    /// An alert fires.
-    pub fn fire(&mut self, key: K, alert: A, at_us: u64, out: &mut Vec<Finding>) {
-        let firing = alert.finding(State::Firing, at_us);
+    /// An alert fires on these grounds.
+    pub fn fire(
+        &mut self,
+        key: K,
+        alert: A,
+        grounds: Option<Grounds>,
+        at_us: u64,
+        out: &mut Vec<Finding>,
+    ) {
+        let firing = Finding { grounds, ..alert.finding(State::Firing, at_us) };
         if self.alerts.insert(key, alert) {
             out.push(firing);
         } else {

@@ -4,8 +4,9 @@
 //! resolved once the outcome is known. Accepted reuse is a finding only when asked for.
 
 use crate::contest::{Answer, Contest, Event};
-use crate::finding::{Confidence, Endpoint, Fact, Facts, Finding, Grounds, Rule, State};
+use crate::finding::{Confidence, Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{IDLE_UNKNOWN, marks};
+use crate::grounds::{Grounds, Held};
 use crate::holding::Sender;
 use crate::host::{Holder, Model, Refusal, Verdict};
 use crate::subject::{FLOW, Subject};
@@ -116,11 +117,11 @@ fn finding(contest: &Contest, state: State, outcome: Outcome, now_us: u64) -> Fi
         severity: severity(contest, outcome),
         confidence: confidence(contest, outcome),
         facts: facts(contest, outcome, cause),
-        grounds: Some(Grounds {
+        grounds: Some(Grounds::Held(Held {
             tuple: contest.tuple,
             syn: contest.syn,
             previous: contest.previous,
-        }),
+        })),
         ..Subject::attempt(contest).finding(&RULE, state, now_us)
     }
 }
