@@ -33,7 +33,7 @@ fn assert_roles(stats: &Value) {
         members.as_array().expect("an array").iter().map(|member| member["ip"].clone()).collect()
     };
     assert_eq!(balancer["vip"]["ip"], "10.24.20.51");
-    assert_eq!(ends(&balancer["pool"]), ["10.24.20.249"], "{balancer}");
+    assert_eq!(ends(&balancer["source_nat"]), ["10.24.20.249"], "{balancer}");
     assert_eq!(ends(&balancer["servers"]), ["10.24.20.26"], "{balancer}");
 }
 

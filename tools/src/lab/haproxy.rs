@@ -85,7 +85,7 @@ impl<'a> HaProxy<'a> {
     /// # Errors
     /// Those of its socket, or no such number.
     pub fn stat(&self, name: &str, field: &str) -> anyhow::Result<u64> {
-        let text = self.ask("show stat")?;
+        let text = self.ask("show stat", Duration::from_secs(5))?;
         let mut lines = text.lines();
         let names = lines.next().unwrap_or_default().trim_start_matches("# ");
         for line in lines {
@@ -97,8 +97,9 @@ impl<'a> HaProxy<'a> {
         bail!("HAProxy has no {name}")
     }
 
-    fn ask(&self, question: &str) -> anyhow::Result<String> {
+    fn ask(&self, question: &str, patience: Duration) -> anyhow::Result<String> {
         let mut socket = UnixStream::connect(self.socket())?;
+        socket.set_read_timeout(Some(patience))?;
         writeln!(socket, "{question}")?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
@@ -152,7 +153,8 @@ impl<'a> HaProxy<'a> {
 
     /// The process that answers on the socket.
     fn serving(&self) -> Option<u64> {
-        let info = self.ask("show info").ok()?;
+        // One that was stalled holds the socket until the new one has it.
+        let info = self.ask("show info", Duration::from_millis(100)).ok()?;
         info.lines().find_map(|line| line.strip_prefix("Pid: ")?.parse().ok())
     }
 }
