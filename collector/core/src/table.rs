@@ -261,7 +261,7 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
             let slots = self.words[begin..begin + GROUP * SLOT].chunks_exact(SLOT);
             for ((lane, slot), tag) in slots.enumerate().zip(&mut self.tags[group]) {
                 let is_held = free >> lane & 1 == 0;
-                if is_held && is_over(&first(slot), &first(&slot[KEY..])) {
+                if is_held && is_over(first(slot), first(&slot[KEY..])) {
                     *tag = FREE;
                     self.used -= 1;
                 }
@@ -320,8 +320,8 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
 
 /// The first words of a slot or of its value.
 #[inline]
-fn first<const N: usize>(words: &[u64]) -> [u64; N] {
-    words.first_chunk().copied().unwrap_or([0; N])
+fn first<const N: usize>(words: &[u64]) -> &[u64; N] {
+    words.first_chunk().unwrap_or(&[0; N])
 }
 
 /// Whether the slot's key is this.

@@ -142,7 +142,7 @@ pub enum Key {
 
 impl Key {
     /// The key of a record's tuple, and which end sent it: what [`Tuple::of`] and [`Tuple::key`] give.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(record: &Record, vlan_key: bool) -> (Self, Side) {
         let (Some(src), Some(dst)) = (v4(&record.src_addr), v4(&record.dst_addr)) else {

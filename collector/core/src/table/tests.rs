@@ -14,11 +14,10 @@ fn find(table: &Small, key: [u64; 2]) -> Option<Index> {
     let hint = table.guess(hash(key));
     let found = table.find(hash(key), &key, hint);
     assert_eq!(found, table.find(hash(key), &key, Hint::default()), "the hint changes nothing");
-    let found = found.map(|(index, value)| {
+    found.map(|(index, value)| {
         assert_eq!(value, *table.value(index));
         index
-    });
-    found
+    })
 }
 
 #[test]
