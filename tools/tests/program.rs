@@ -179,15 +179,19 @@ fn the_program_selects_what_the_host_says_it_does() {
     // Few slots and many tuples: strangers share them. Each window is longer than the test takes.
     for n in 0..2_000u32 {
         let src_port = (n.wrapping_mul(2_654_435_761) >> 20) as u16 | 1;
-        let kinds = [flags::ACK, flags::ACK, flags::SYN, flags::ACK | flags::FIN, flags::RST];
-        let kind = if n < 20 { flags::ACK } else { kinds[(n % 97).min(4) as usize] };
+        let kind = match n % 97 {
+            20 => flags::SYN,
+            21 => flags::FIN | flags::ACK,
+            22 => flags::RST,
+            _ => flags::ACK,
+        };
         let frame = ethernet(&Record { src_port, flags: kind, ..cases::syn() });
         let verdict = kernel.run(&frame).unwrap();
         let expected = host.selects(&locate(&frame).unwrap(), 1);
         assert_eq!(verdict.action == REDIRECT, expected, "segment {n}");
         selected[usize::from(expected)] += 1;
     }
-    assert!(selected.iter().all(|count| *count > 100), "{selected:?}");
+    assert!(selected[0] > 1000 && selected[1] > 80, "{selected:?}");
 }
 
 #[test]

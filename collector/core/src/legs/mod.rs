@@ -14,6 +14,7 @@ mod tokens;
 mod twins;
 
 use ahash::RandomState;
+use arrayvec::ArrayVec;
 use xdpwatch_prog::record::flags;
 
 use crate::finding::{Endpoint, Finding};
@@ -211,9 +212,11 @@ impl Legs {
         let sure =
             self.pairs.by_port(&syn.leg, found.is_one(), recent, given.is_known_back(&syn.leg));
         let address = syn.leg.client.addr;
-        let follows = self.timing.follows(&address);
-        let candidates =
-            follows.then(|| self.arrivals.completed(&syn.leg, given, at_us)).unwrap_or_default();
+        let candidates = if self.timing.follows(&address) {
+            self.arrivals.completed(&syn.leg, given, at_us)
+        } else {
+            ArrayVec::new()
+        };
         let likeliest = self.timing.weigh(&address, &candidates);
         let back = (syn.leg, at_us);
         if let (arrivals::Found::One { leg, began_us }, Some(percent)) = (found, sure) {
