@@ -160,7 +160,7 @@ const NEWER: std::ops::Range<i64> = 463..1024;
 /// The kernel refuses the filter.
 pub fn limit() -> Result<bool, seccompiler::Error> {
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(false) };
-    let allowed = ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call).into());
+    let allowed = ALLOWED.iter().chain(ALLOWED_HERE).copied();
     // Of two filters the stricter answer counts, so the newer ones are let through here.
     let main =
         filter(allowed.chain(NEWER), SeccompAction::KillProcess, SeccompAction::Allow, arch)?;
