@@ -27,10 +27,13 @@ pub mod handoff;
 #[cfg(feature = "xdp")]
 pub mod live;
 #[cfg(feature = "xdp")]
+pub mod state_file;
+#[cfg(feature = "xdp")]
 pub mod xdp;
 
 pub mod explain;
 pub mod health;
+pub mod interruption;
 pub mod lang;
 pub mod report;
 pub mod stats;

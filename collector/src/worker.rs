@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use xdpwatch_core::detect::Limits;
 use xdpwatch_core::host::Hosts;
+use xdpwatch_core::saved::Saved;
 use xdpwatch_core::watch::{Config, Output, Watch};
 use xdpwatch_prog::record::Record;
 
@@ -73,6 +74,17 @@ impl Worker {
     /// each page is two megabytes. To be called before the first record.
     pub fn use_huge_pages(&self) {
         huge_pages::advise(&self.watch);
+    }
+
+    /// Takes in a flow of an earlier run, before the first record; `false` if it found no place.
+    pub fn restore(&mut self, saved: &Saved, now_ns: u64) -> bool {
+        self.watch.restore(saved, now_ns)
+    }
+
+    /// The detector.
+    #[must_use]
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Takes records in order of time.

@@ -85,8 +85,13 @@ fn an_interface_that_the_host_uses_is_refused_before_anything_changes() {
     net.ip(&["link", "set", "rx0", "down"]);
     let output = net.run(&["-i", "rx0"]);
     assert!(stderr(&output).contains("ip link set rx0 up"), "{}", stderr(&output));
-    let output = net.run(&["-i", "rx0", "-i", "tx0", "-w", "/dev/null"]);
-    assert!(stderr(&output).contains("one interface"), "{}", stderr(&output));
+    for (args, reason) in [
+        (&["-i", "rx0", "-i", "rx0"][..], "given twice"),
+        (&["-i", "rx0", "-i", "tx0", "--owner", "rss"], "leave it out"),
+    ] {
+        let output = net.run(args);
+        assert!(stderr(&output).contains(reason), "{reason}: {}", stderr(&output));
+    }
     let output = net.run(&["-i", "rx1"]);
     assert!(stderr(&output).contains("there are: br0, lo, rx0, tx0"), "{}", stderr(&output));
 }

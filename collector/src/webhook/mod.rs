@@ -29,6 +29,7 @@ use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::Change;
 
 use crate::compare::Comparison;
+use crate::interruption::Interruption;
 use crate::report::{Context, Occasion, Reporter};
 use crate::stats::{Stats, WebhookStats};
 use config::{Hook, WebhookConfig};
@@ -232,6 +233,15 @@ impl Reporter for WithWebhooks<'_> {
 
     fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {
         self.inner.show(context, &self.with_own(stats), trouble);
+    }
+
+    fn interruption(
+        &mut self,
+        context: &Context,
+        interruption: &Interruption,
+        utc_offset_ns: i64,
+    ) -> io::Result<()> {
+        self.inner.interruption(context, interruption, utc_offset_ns)
     }
 
     fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
