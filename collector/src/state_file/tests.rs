@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use xdpwatch_core::finding::Endpoint;
 use xdpwatch_core::flow::{End, Flow, State, marks};
 use xdpwatch_core::saved::Saved;

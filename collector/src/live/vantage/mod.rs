@@ -377,11 +377,6 @@ impl Vantage {
         Some(anyhow!("interface {name}: {thread} is broken; please report this defect"))
     }
 
-    /// What it is called.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Its clock.
     pub fn clock(&self) -> Clock {
         self.clock
