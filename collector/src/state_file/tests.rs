@@ -63,7 +63,7 @@ fn watches(count: usize, seed: u64) -> Vec<Watch> {
 }
 
 fn restore(watches: &mut [Watch], saved: &Saved) -> bool {
-    let owner = owner_of(&saved.tuple, 9, watches.len());
+    let owner = owner_of(&saved.tuple.key(), 9, watches.len());
     watches[owner].restore(saved, NOW_US * 1000)
 }
 

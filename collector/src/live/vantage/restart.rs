@@ -62,7 +62,7 @@ impl Before {
         let read = loaded.each(later_ns, |saved| {
             found += 1;
             let is_taken = if by_hash {
-                workers[owner_of(&saved.tuple, seed, count)].restore(saved, now_ns)
+                workers[owner_of(&saved.tuple.key(), seed, count)].restore(saved, now_ns)
             } else {
                 // All of them, not only up to the first that has room.
                 workers
