@@ -1,5 +1,5 @@
 //! What a vantage point takes over from the run before, and what it leaves for the next: the flows, and
-//! the time scale that theirs times are on.
+//! the time scale that their times are on.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
