@@ -6,6 +6,7 @@
 mod clock;
 mod exchange;
 mod figures;
+mod filter;
 mod history;
 mod memory;
 mod tables;
@@ -18,8 +19,8 @@ use anyhow::Context;
 use xdpwatch_tools::mix::Mix;
 use xdpwatch_tools::{frames, pcap};
 
-const USAGE: &str = "xdpwatch-bench [observe [TUPLES ...] | tables [ENTRIES ...] | history | exchange | trace NAME | \
-     capture FILE PACKETS]";
+const USAGE: &str = "xdpwatch-bench [observe [TUPLES ...] | tables [ENTRIES ...] | history | exchange | filter | \
+     memory TUPLES | trace NAME | capture FILE PACKETS [DATA_SEGMENTS]]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,13 +31,20 @@ fn main() -> anyhow::Result<()> {
             history::all();
             tables::all(&[100_000, 1_000_000, 10_000_000]);
             exchange::all();
+            filter::all();
+            memory::of_tuples(10_000_000);
         }
         ["observe", counts @ ..] => figures::all(&numbers(counts)?),
         ["tables", counts @ ..] => tables::all(&numbers(counts)?),
         ["history"] => history::all(),
         ["exchange"] => exchange::all(),
+        ["filter"] => filter::all(),
+        ["memory", count] => memory::of_tuples(count.parse().context(USAGE)?),
         ["trace", name] => trace::run(name)?,
-        ["capture", path, packets] => capture(path, packets.parse().context(USAGE)?)?,
+        ["capture", path, packets] => capture(path, packets.parse().context(USAGE)?, 0)?,
+        ["capture", path, packets, data] => {
+            capture(path, packets.parse().context(USAGE)?, data.parse().context(USAGE)?)?;
+        }
         _ => anyhow::bail!(USAGE),
     }
     Ok(())
@@ -46,9 +54,10 @@ fn numbers(words: &[&str]) -> anyhow::Result<Vec<usize>> {
     words.iter().map(|word| word.parse().context(USAGE)).collect()
 }
 
-/// A capture file of the control mix, for replays.
-fn capture(path: &str, packets: usize) -> anyhow::Result<()> {
-    let mut mix = Mix::new(100_000);
+/// A capture file of the control mix, for replays; with so many segments of data in each connection.
+fn capture(path: &str, packets: usize, data: u16) -> anyhow::Result<()> {
+    // With data, connections few enough that most of them are long open.
+    let mut mix = Mix::new(if data == 0 { 100_000 } else { 2_000 }).with_data(data);
     let frames: Vec<(u64, Vec<u8>)> = (0..packets)
         .map(|_| mix.next_record())
         .map(|record| (record.at_ns, frames::ethernet(&record)))

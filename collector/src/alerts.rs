@@ -49,6 +49,21 @@ impl Alerts {
         reporter.finding(context, finding, group, *utc_offset_ns)
     }
 
+    /// Other intervals count from now on, after what was due.
+    ///
+    /// # Errors
+    /// The reporter's.
+    pub fn retune(
+        &mut self,
+        config: Config,
+        now_ns: u64,
+        audience: &mut Audience<'_>,
+    ) -> io::Result<()> {
+        let mut told = Ok(());
+        self.groups.retune(config, now_ns, &mut |change| audience.tell(&change, &mut told));
+        told
+    }
+
     /// Tells what is due at `now_ns`.
     ///
     /// # Errors

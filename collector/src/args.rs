@@ -5,7 +5,7 @@ use std::time::Duration;
 
 #[cfg(feature = "xdp")]
 use clap::ValueEnum;
-use clap::{ArgAction, ArgGroup, Parser};
+use clap::{ArgAction, ArgGroup, CommandFactory, Parser};
 
 use xdpwatch_core::finding::Endpoint;
 use xdpwatch_core::host::Model;
@@ -15,14 +15,24 @@ use xdpwatch_core::prefix::Prefix;
 use crate::api::args::ApiArgs;
 use crate::command::Command;
 use crate::evidence::args::EvidenceArgs;
+use crate::group_args::GroupArgs;
 use crate::lang;
 use crate::prefix_args::{host_model, port_range, server, snat, vip};
+pub use crate::value_args::duration;
+use crate::value_args::sensor_name;
+#[cfg(feature = "xdp")]
+pub use crate::value_args::{CpuList, cpu_list, power_of_two};
 
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
 /// (TIME-WAIT, FIN-WAIT-2 and others), live on a mirror port or in capture files.
 ///
 /// Exit status: 0 done, 1 failed while running, 2 wrong usage, 3 findings of severity 1 or 2
 /// (with --exit-code).
+///
+/// Every option may also stand in /etc/xdpwatch/xdpwatch.toml (`xdpwatch config example` shows all
+/// keys) and in the environment, as XDPWATCH_ and its name in capitals: XDPWATCH_MAX_TUPLES. The
+/// command line counts most, then the environment. A TIME has a unit (500ms, 90s, 5m, 2h); a bare
+/// number is seconds.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "xdpwatch", version, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -38,6 +48,15 @@ pub struct Args {
     /// What is done instead of watching.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// The main configuration file; the folder conf.d beside it is read too [default:
+    /// /etc/xdpwatch/xdpwatch.toml, which need not be there]
+    #[arg(long, value_name = "FILE", env = "XDPWATCH_CONFIG", global = true)]
+    #[arg(hide_env_values = true, help_heading = "Configuration")]
+    pub config: Option<PathBuf>,
+    /// Check configuration files, environment and options, name each mistake, and exit: status 0 if
+    /// there is none, else 2
+    #[arg(short = 'T', long, help_heading = "Configuration")]
+    pub test_config: bool,
     #[cfg(feature = "xdp")]
     /// Capture live on this interface; repeat it for several that feed one set of tables, such as the
     /// two ports of a tap that splits the directions
@@ -77,7 +96,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", conflicts_with = "read", help_heading = "Output")]
     pub write: Option<PathBuf>,
     /// Name of this sensor in events [default: the host's name]
-    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    #[arg(long, value_name = "NAME", value_parser = sensor_name, help_heading = "Output")]
     pub sensor: Option<String>,
     #[cfg(feature = "xdp")]
     /// Report statistics this often (SIGUSR1 does so at once) [default: only at the end]
@@ -132,6 +151,10 @@ pub struct Args {
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub batch: u8,
 
+    /// Options about groups of findings.
+    #[command(flatten)]
+    pub group: GroupArgs,
+
     /// Options about webhooks.
     #[cfg(feature = "webhook")]
     #[command(flatten)]
@@ -155,6 +178,11 @@ pub struct Args {
     #[cfg(feature = "xdp")]
     #[command(flatten)]
     pub live: LiveArgs,
+
+    /// Options about rights.
+    #[cfg(feature = "xdp")]
+    #[command(flatten)]
+    pub rights: crate::service::args::RightsArgs,
 }
 
 /// Options that only live capture has.
@@ -207,6 +235,27 @@ pub struct LiveArgs {
     /// where receive-side scaling is symmetric) [default: hash]
     #[arg(long, value_enum, default_value_t = Owner::Hash)]
     pub owner: Owner,
+}
+
+impl Args {
+    /// The command line as `--help` shows it.
+    #[must_use]
+    pub fn whole_command() -> clap::Command {
+        Self::command()
+    }
+
+    /// Takes the webhooks that configuration files describe.
+    #[cfg(feature = "webhook")]
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Vec<crate::webhook::config::WebhookConfig>) -> Self {
+        match &mut self.command {
+            Some(Command::Webhook(crate::webhook::probe::Action::Test(options))) => {
+                options.tables = hooks;
+            }
+            _ => self.webhooks.tables = hooks,
+        }
+        self
+    }
 }
 
 /// How frames reach user space.
@@ -265,67 +314,9 @@ pub enum Owner {
     Rss,
 }
 
-/// Processor numbers, in the order in which workers get them.
-#[cfg(feature = "xdp")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CpuList(pub Vec<usize>);
-
-/// Reads a time with its unit: `500ms`, `90s`, `5m`, `2h`; a bare number means seconds.
-///
-/// # Errors
-/// A sentence that says what is accepted.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("give a whole number and a unit: 500ms, 90s, 5m or 2h".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| "give a whole number first: 90s".to_owned())?;
-    match number.checked_mul(unit_ms) {
-        Some(ms @ 1..=31_536_000_000) => Ok(Duration::from_millis(ms)),
-        _ => Err("give a time between 1ms and 8760h".to_owned()),
-    }
-}
-
-#[cfg(feature = "xdp")]
-fn power_of_two(text: &str) -> Result<u32, String> {
-    let number: u32 = text.parse().map_err(|_| "give a whole number".to_owned())?;
-    if number.is_power_of_two() && (64..=1 << 28).contains(&number) {
-        Ok(number)
-    } else {
-        Err("give a power of two between 64 and 268435456".to_owned())
-    }
-}
-
-/// Reads processor numbers as /sys writes them: `2,4-6`.
-///
-/// # Errors
-/// A sentence that says what is accepted.
-#[cfg(feature = "xdp")]
-pub fn cpu_list(text: &str) -> Result<CpuList, String> {
-    let mut cpus = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| {
-            text.parse::<usize>().map_err(|_| "give processor numbers: 2,3 or 4-7".to_owned())
-        };
-        let (first, last) = (number(first)?, number(last)?);
-        if last < first || last >= 1024 {
-            return Err("give ranges upwards and numbers below 1024".to_owned());
-        }
-        cpus.extend(first..=last);
-    }
-    Ok(CpuList(cpus))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_is_well_formed() {
@@ -350,23 +341,5 @@ mod tests {
             let live = [&["xdpwatch", "-i", "eth0"], more].concat();
             assert!(Args::try_parse_from(live).is_ok(), "{more:?}");
         }
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
-        for wrong in ["", "s", "1.5s", "0s", "5d", "99999999999999999999s"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[cfg(feature = "xdp")]
-    #[test]
-    fn cpu_lists() {
-        assert_eq!(cpu_list("2,4-6"), Ok(CpuList(vec![2, 4, 5, 6])));
-        assert!(cpu_list("6-4").is_err());
-        assert!(cpu_list("a").is_err());
     }
 }

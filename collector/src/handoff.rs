@@ -4,16 +4,15 @@
 //! The owner takes its inputs in order of receive time: it holds records back until every worker
 //! has passed that time, or a few milliseconds at most.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
 
-use crossbeam::queue::ArrayQueue;
-use crossbeam::utils::CachePadded;
 use xdpwatch_core::watch::owner;
 use xdpwatch_prog::record::Record;
 
-/// Records in a batch.
-const BATCH: usize = 64;
+use crate::concurrent::{Arc, ArrayQueue, AtomicU64, CachePadded, Ordering};
+
+/// Records in a batch at most: enough that passing it on costs each little.
+const BATCH: usize = 128;
 
 /// Records that may be on their way to one owner, from all workers together.
 const RECORDS_WAITING: usize = 1 << 18;
@@ -35,7 +34,9 @@ struct Ring {
 
 impl Ring {
     fn new(batches: usize) -> Self {
-        let ring = Self { full: ArrayQueue::new(batches), empty: ArrayQueue::new(batches) };
+        // A queue has one place at least.
+        let places = batches.max(1);
+        let ring = Self { full: ArrayQueue::new(places), empty: ArrayQueue::new(places) };
         for _ in 0..batches {
             // There is a place for each of them.
             let _ = ring.empty.push(Vec::with_capacity(BATCH));
@@ -53,6 +54,14 @@ struct Exchange {
     progress_ns: Vec<CachePadded<AtomicU64>>,
 }
 
+/// What one worker received for another, in batches: they are merged where they lie.
+#[derive(Debug, Default)]
+struct Inbox {
+    batches: VecDeque<Batch>,
+    /// Records of the first batch that were released.
+    released: usize,
+}
+
 /// One worker's place in the exchange.
 #[derive(Debug)]
 pub struct Seat {
@@ -62,8 +71,10 @@ pub struct Seat {
     staged: Vec<Option<Batch>>,
     /// Workers that were sent something since they were last told.
     sent: Vec<bool>,
-    /// Records for this worker, not yet in order.
-    inbox: Vec<Record>,
+    /// Records for this worker by who received them, each in order of time.
+    inbox: Vec<Inbox>,
+    /// Empty batches for records of its own.
+    spare: Vec<Batch>,
     seed: u64,
     released_ns: u64,
     lost: u64,
@@ -74,36 +85,39 @@ pub struct Seat {
 /// receives them.
 #[must_use]
 pub fn seats(workers: usize, by_hash: bool, seed: u64) -> Vec<Seat> {
-    let exchanging = if by_hash { workers } else { 1 };
-    let batches = (RECORDS_WAITING / BATCH / exchanging.max(1)).clamp(32, 1024);
-    let row = || match exchanging {
-        1 => Vec::new(),
-        n => (0..n).map(|_| Ring::new(batches)).collect(),
+    if by_hash {
+        let batches = (RECORDS_WAITING / BATCH / workers.max(1)).clamp(32, 1024);
+        seats_around(workers, batches, seed)
+    } else {
+        // Workers that own what they receive sit alone.
+        (0..workers).flat_map(|_| seats_around(1, 0, seed)).collect()
+    }
+}
+
+/// Seats of workers that exchange records, with so many batches from each to each.
+#[must_use]
+pub fn seats_around(workers: usize, batches: usize, seed: u64) -> Vec<Seat> {
+    let row = |from: usize| {
+        let batches = |to: usize| if to == from { 0 } else { batches };
+        (0..workers).map(|to| Ring::new(batches(to))).collect()
     };
-    let make = |workers: usize| {
-        Arc::new(Exchange {
-            rings: (0..workers).map(|_| row()).collect(),
-            progress_ns: (0..workers).map(|_| CachePadded::default()).collect(),
-        })
-    };
-    let seat = |exchange: Arc<Exchange>, index| Seat {
-        staged: vec![None; exchange.progress_ns.len()],
-        sent: vec![false; exchange.progress_ns.len()],
-        inbox: Vec::with_capacity(RECORDS_WAITING / 16),
-        exchange,
+    let exchange = Arc::new(Exchange {
+        rings: (0..workers).map(row).collect(),
+        progress_ns: (0..workers).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
+    });
+    let seat = |index| Seat {
+        exchange: Arc::clone(&exchange),
         index,
+        staged: vec![None; workers],
+        sent: vec![false; workers],
+        inbox: (0..workers).map(|_| Inbox::default()).collect(),
+        spare: Vec::new(),
         seed,
         released_ns: 0,
         lost: 0,
         late: 0,
     };
-    if by_hash {
-        let exchange = make(workers);
-        (0..workers).map(|index| seat(Arc::clone(&exchange), index)).collect()
-    } else {
-        // Workers that own what they receive sit alone.
-        (0..workers).map(|_| seat(make(1), 0)).collect()
-    }
+    (0..workers).map(seat).collect()
 }
 
 impl Seat {
@@ -111,7 +125,7 @@ impl Seat {
     pub fn give(&mut self, record: &Record) {
         let to = owner(record, self.seed, self.staged.len());
         if to == self.index {
-            return self.inbox.push(*record);
+            return self.keep(record);
         }
         let ring = &self.exchange.rings[self.index][to];
         if self.staged[to].is_none() {
@@ -124,6 +138,28 @@ impl Seat {
         batch.push(*record);
         if batch.len() == BATCH {
             self.send(to);
+        }
+    }
+
+    /// Whether a record for another worker would be lost now: whoever can wait, may.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        let rings = self.exchange.rings[self.index].iter().enumerate();
+        rings.into_iter().any(|(to, ring)| {
+            to != self.index && self.staged[to].is_none() && ring.empty.is_empty()
+        })
+    }
+
+    /// Takes a record for this worker itself.
+    fn keep(&mut self, record: &Record) {
+        let batches = &mut self.inbox[self.index].batches;
+        match batches.back_mut().filter(|batch| batch.len() < BATCH) {
+            Some(batch) => batch.push(*record),
+            None => {
+                let mut batch = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BATCH));
+                batch.push(*record);
+                batches.push_back(batch);
+            }
         }
     }
 
@@ -174,14 +210,59 @@ impl Seat {
         // Progress first, batches second: what was sent before the progress is then in the inbox.
         let reached_ns = self.slowest_ns().max(now_ns.saturating_sub(WAIT_NS));
         self.take();
-        self.inbox.sort_by_key(|record| record.at_ns);
-        let due = self.inbox.partition_point(|record| record.at_ns <= reached_ns);
-        let released_ns = self.released_ns;
-        let late = self.inbox[..due].iter().take_while(|record| record.at_ns < released_ns);
-        self.late += late.count() as u64;
-        records.extend(self.inbox.drain(..due));
-        self.released_ns = released_ns.max(reached_ns);
+        while let Some((from, until_ns)) = self.earliest() {
+            if !self.release_from(from, until_ns.min(reached_ns), records) {
+                break;
+            }
+        }
+        self.released_ns = self.released_ns.max(reached_ns);
         self.released_ns
+    }
+
+    /// From whom the earliest record is, and up to which time only theirs are.
+    fn earliest(&self) -> Option<(usize, u64)> {
+        let (mut first, mut until_ns) = (None, u64::MAX);
+        for (from, inbox) in self.inbox.iter().enumerate() {
+            let Some(next) = inbox.next() else { continue };
+            match first {
+                Some((_, at_ns)) if at_ns <= next.at_ns => until_ns = until_ns.min(next.at_ns),
+                _ => {
+                    until_ns = first.map_or(until_ns, |(_, at_ns)| until_ns.min(at_ns));
+                    first = Some((from, next.at_ns));
+                }
+            }
+        }
+        first.map(|(from, _)| (from, until_ns))
+    }
+
+    /// Releases this worker's records up to a time, or those of its first batch; whether there was one.
+    fn release_from(&mut self, from: usize, until_ns: u64, records: &mut Vec<Record>) -> bool {
+        let inbox = &mut self.inbox[from];
+        let Some(batch) = inbox.batches.front() else { return false };
+        let waiting = &batch[inbox.released..];
+        let due = waiting.iter().take_while(|record| record.at_ns <= until_ns).count();
+        let released_ns = self.released_ns;
+        let late = waiting[..due].iter().take_while(|record| record.at_ns < released_ns);
+        self.late += late.count() as u64;
+        records.extend_from_slice(&waiting[..due]);
+        inbox.released += due;
+        if inbox.released == batch.len() {
+            inbox.released = 0;
+            let batch = inbox.batches.pop_front();
+            self.give_back(from, batch.unwrap_or_default());
+        }
+        due > 0
+    }
+
+    /// An emptied batch goes back to where the next is filled.
+    fn give_back(&mut self, from: usize, mut batch: Batch) {
+        batch.clear();
+        if from == self.index {
+            self.spare.push(batch);
+        } else {
+            // There is a place for each batch.
+            let _ = self.exchange.rings[from][self.index].empty.push(batch);
+        }
     }
 
     /// Whether every worker is done, so that one more [`Seat::release`] brings the last records.
@@ -193,7 +274,7 @@ impl Seat {
     /// Whether records are held back.
     #[must_use]
     pub fn is_holding(&self) -> bool {
-        !self.inbox.is_empty()
+        self.inbox.iter().any(|inbox| !inbox.batches.is_empty())
     }
 
     /// Whether other workers may hand something over.
@@ -225,11 +306,14 @@ impl Seat {
                 continue;
             }
             let Some(ring) = rings.get(self.index) else { continue };
-            while let Some(mut batch) = ring.full.pop() {
-                self.inbox.append(&mut batch);
-                let _ = ring.empty.push(batch);
-            }
+            self.inbox[from].batches.extend(std::iter::from_fn(|| ring.full.pop()));
         }
+    }
+}
+
+impl Inbox {
+    fn next(&self) -> Option<&Record> {
+        self.batches.front()?.get(self.released)
     }
 }
 
@@ -237,101 +321,5 @@ impl Drop for Seat {
     /// Whoever leaves, even by a panic, must not keep the others waiting.
     fn drop(&mut self) {
         self.exchange.progress_ns[self.index].fetch_max(DONE, Ordering::Release);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A record at `at_ns` whose owner depends on `port`.
-    fn record(at_ns: u64, port: u16) -> Record {
-        Record { at_ns, src_port: port, dst_port: 80, ..Record::default() }
-    }
-
-    /// A port whose tuple worker `to` of two owns.
-    fn port_of(to: usize) -> u16 {
-        (1..).find(|port| owner(&record(0, *port), 7, 2) == to).unwrap()
-    }
-
-    #[test]
-    fn an_answer_never_overtakes_its_syn() {
-        let mut seats = seats(2, true, 7);
-        let (mut b, mut a) = (seats.pop().unwrap(), seats.pop().unwrap());
-        let mine = port_of(0);
-        let base = 1_000_000_000;
-        let mut out = Vec::new();
-        // The answer arrives at the owner's own queue; the SYN, earlier, at the other worker's.
-        a.give(&record(base + 20, mine));
-        a.flush(base + 20);
-        a.tell_sent(|to| panic!("{to} was sent nothing"));
-        a.release(base + 30, &mut out);
-        assert_eq!(out, [], "the other worker has not passed that time");
-        b.give(&record(base + 10, mine));
-        assert!(!a.has_mail());
-        b.flush(base + 25);
-        let mut told = Vec::new();
-        b.tell_sent(|to| told.push(to));
-        b.tell_sent(|to| told.push(to));
-        assert_eq!((told, a.has_mail()), (vec![0], true), "told once");
-        a.release(base + 40, &mut out);
-        assert_eq!(out.iter().map(|r| r.at_ns - base).collect::<Vec<_>>(), [10, 20]);
-        assert_eq!((a.late(), a.lost(), b.lost()), (0, 0, 0));
-    }
-
-    #[test]
-    fn a_silent_worker_is_waited_for_a_few_milliseconds_only() {
-        let mut seats = seats(2, true, 7);
-        let (mut b, mut a) = (seats.pop().unwrap(), seats.pop().unwrap());
-        let (mine, base) = (port_of(0), 1_000_000_000);
-        let mut out = Vec::new();
-        a.give(&record(base, mine));
-        a.flush(base);
-        a.release(base + WAIT_NS, &mut out);
-        assert_eq!(out.len(), 1);
-        b.give(&record(base - 5, mine));
-        b.flush(base);
-        a.release(base + WAIT_NS + 1, &mut out);
-        assert_eq!((out.len(), a.late()), (2, 1), "late, counted, not lost");
-    }
-
-    #[test]
-    fn a_sleeping_worker_is_not_waited_for() {
-        let mut seats = seats(2, true, 7);
-        let (_b, mut a) = (seats.pop().unwrap(), seats.pop().unwrap());
-        let (mine, base) = (port_of(0), 1_000_000_000);
-        let mut out = Vec::new();
-        a.give(&record(base, mine));
-        a.flush(base + 1);
-        a.vouch_for(1, base - 1);
-        a.release(base + 1, &mut out);
-        assert_eq!(out, [], "not vouched for that time");
-        a.vouch_for(1, base + 1);
-        a.release(base + 1, &mut out);
-        assert_eq!(out.len(), 1);
-    }
-
-    #[test]
-    fn a_full_ring_loses_and_counts() {
-        let mut seats = seats(2, true, 7);
-        let (b, mut a) = (seats.pop().unwrap(), seats.pop().unwrap());
-        let theirs = port_of(1);
-        let places = a.exchange.rings[0][1].full.capacity() * BATCH;
-        for n in 0..places + 100 {
-            a.give(&record(n as u64, theirs));
-        }
-        assert_eq!(a.lost(), 100);
-        drop(b);
-    }
-
-    #[test]
-    fn owners_by_queue_exchange_nothing() {
-        let mut seats = seats(2, false, 7);
-        let mut out = Vec::new();
-        let seat = &mut seats[1];
-        seat.give(&record(5, port_of(0)));
-        seat.flush(6);
-        seat.release(6, &mut out);
-        assert_eq!((out.len(), seat.has_peers()), (1, false));
     }
 }

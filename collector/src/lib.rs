@@ -2,12 +2,15 @@
 //!
 //! In the order in which a packet meets them: [`capture`] brings packets, [`worker`] runs a share of
 //! the detector, [`merge`] puts the workers' outputs in order, [`report`] tells them. [`replay`] ties
-//! that together for files; [`run`] decides what is done, from [`args`].
+//! that together for files; [`run`] decides what is done, from [`args`], which [`config`] completes.
 
 pub mod args;
 pub mod command;
+pub mod config;
+pub mod group_args;
 pub mod prefix_args;
 pub mod run;
+pub mod value_args;
 
 pub mod capture;
 pub mod huge_pages;
@@ -21,17 +24,22 @@ pub mod alerts;
 pub mod sink;
 
 #[cfg(feature = "xdp")]
+mod concurrent;
+#[cfg(feature = "xdp")]
 pub mod doctor;
 #[cfg(feature = "xdp")]
 pub mod handoff;
 #[cfg(feature = "xdp")]
 pub mod live;
 #[cfg(feature = "xdp")]
+pub mod service;
+#[cfg(feature = "xdp")]
 pub mod state_file;
 #[cfg(feature = "xdp")]
 pub mod xdp;
 
 pub mod explain;
+pub mod generate;
 pub mod health;
 pub mod interruption;
 pub mod lang;

@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use xdpwatch::args::Args;
-
 fn main() -> ExitCode {
-    xdpwatch::run::run(&Args::parse())
+    xdpwatch::run::run(std::env::args_os().collect())
 }

@@ -1,14 +1,18 @@
 //! Workers' outputs merged in order of time, then tuple: what comes out does not depend on how many
 //! workers there are or how their records were batched.
 
-use std::collections::VecDeque;
+use std::cmp::Ordering;
 
 use xdpwatch_core::watch::Output;
 
 /// The outputs of one worker that were not yet passed on.
 #[derive(Debug, Default)]
 struct Lane {
-    pending: VecDeque<Output>,
+    pending: Vec<Output>,
+    /// Of these, how many are being passed on.
+    due: usize,
+    /// The next of those.
+    next: usize,
     /// The worker's outputs to come are at or after this.
     watermark_ns: u64,
 }
@@ -17,20 +21,23 @@ struct Lane {
 #[derive(Debug)]
 pub struct Merge {
     lanes: Vec<Lane>,
-    ready: Vec<Output>,
 }
 
 impl Merge {
     /// A merge of `workers` lanes.
     #[must_use]
     pub fn new(workers: usize) -> Self {
-        let lanes = (0..workers).map(|_| Lane::default()).collect();
-        Self { lanes, ready: Vec::new() }
+        Self { lanes: (0..workers).map(|_| Lane::default()).collect() }
     }
 
     /// Takes an output of worker `lane`; a worker's outputs come in order of time.
     pub fn push(&mut self, lane: usize, output: Output) {
-        self.lanes[lane].pending.push_back(output);
+        self.lanes[lane].pending.push(output);
+    }
+
+    /// Takes all of these outputs of worker `lane`, as [`Merge::push`] does, and leaves none.
+    pub fn append(&mut self, lane: usize, outputs: &mut Vec<Output>) {
+        self.lanes[lane].pending.append(outputs);
     }
 
     /// Worker `lane` promises outputs at or after `watermark_ns` only.
@@ -46,26 +53,48 @@ impl Merge {
     }
 
     /// Passes on what no output to come can precede.
-    pub fn drain(&mut self, take: &mut impl FnMut(Output)) {
+    pub fn drain(&mut self, take: &mut impl FnMut(&Output)) {
         let promised = self.lanes.iter().map(|lane| lane.watermark_ns).min().unwrap_or(0);
         // Outputs carry whole microseconds: one at the watermark may be rounded down below it.
         self.drain_before(promised / 1000 * 1000, take);
     }
 
     /// Passes on everything: no output is to come.
-    pub fn finish(&mut self, take: &mut impl FnMut(Output)) {
+    pub fn finish(&mut self, take: &mut impl FnMut(&Output)) {
         self.drain_before(u64::MAX, take);
     }
 
-    fn drain_before(&mut self, end_ns: u64, take: &mut impl FnMut(Output)) {
-        for lane in &mut self.lanes {
-            let due = lane.pending.iter().take_while(|output| output.at_ns < end_ns).count();
-            self.ready.extend(lane.pending.drain(..due));
+    fn drain_before(&mut self, end_ns: u64, take: &mut impl FnMut(&Output)) {
+        self.lanes.iter_mut().for_each(|lane| lane.order(end_ns));
+        loop {
+            let lanes = self.lanes.iter_mut().filter(|lane| lane.next < lane.due);
+            let earlier =
+                |a: &&mut Lane, b: &&mut Lane| order(&a.pending[a.next], &b.pending[b.next]);
+            let Some(lane) = lanes.min_by(earlier) else { break };
+            take(&lane.pending[lane.next]);
+            lane.next += 1;
         }
-        // Stable: what one tuple did at one time stays in the order in which it did it.
-        self.ready.sort_by(|a, b| a.at_ns.cmp(&b.at_ns).then_with(|| a.tuple().cmp(&b.tuple())));
-        self.ready.drain(..).for_each(take);
+        self.lanes.iter_mut().for_each(|lane| {
+            lane.pending.drain(..lane.due);
+        });
     }
+}
+
+impl Lane {
+    /// Puts what is due before `end_ns` in order.
+    fn order(&mut self, end_ns: u64) {
+        self.due = self.pending.partition_point(|output| output.at_ns < end_ns);
+        self.next = 0;
+        let due = &mut self.pending[..self.due];
+        if !due.is_sorted_by(|a, b| order(a, b).is_le()) {
+            // Stable: what one tuple did at one time stays in the order in which it did it.
+            due.sort_by(order);
+        }
+    }
+}
+
+fn order(a: &Output, b: &Output) -> Ordering {
+    a.at_ns.cmp(&b.at_ns).then_with(|| a.tuple().cmp(&b.tuple()))
 }
 
 #[cfg(test)]

@@ -5,16 +5,18 @@ use std::io::{self, Write};
 
 use xdpwatch_prog::wire::Link;
 
-/// Block types and the byte-order magic (4.1 to 4.3).
+/// Block types and the byte-order magic (4.1 to 4.3, 4.6).
 const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
 const PACKET: u32 = 6;
+const STATISTICS: u32 = 5;
 const MAGIC: u32 = 0x1a2b_3c4d;
 
-/// Options (3.5, 4.2).
+/// Options (3.5, 4.2, 4.6).
 const COMMENT: u16 = 1;
 const NAME: u16 = 2;
 const RESOLUTION: u16 = 9;
+const END_TIME: u16 = 3;
 
 /// Ticks of 10^-9 s.
 const NANOSECONDS: [u8; 1] = [9];
@@ -84,6 +86,20 @@ pub fn write_packet(out: &mut impl Write, packet: &Packet<'_>) -> io::Result<()>
     pad(&mut body);
     push_comment(&mut body, packet.comment);
     write_block(out, PACKET, &body)
+}
+
+/// Says until when an interface was watched: past its last packet nothing came.
+///
+/// # Errors
+/// Those of writing.
+pub fn write_end(out: &mut impl Write, interface: u32, at_ns: u64) -> io::Result<()> {
+    let time = [((at_ns >> 32) as u32).to_le_bytes(), (at_ns as u32).to_le_bytes()].concat();
+    let mut body = Vec::new();
+    body.extend(interface.to_le_bytes());
+    body.extend(&time);
+    push_option(&mut body, END_TIME, &time);
+    push_option(&mut body, 0, &[]);
+    write_block(out, STATISTICS, &body)
 }
 
 /// LINKTYPE_ numbers (tcpdump.org, "Link-layer header types").

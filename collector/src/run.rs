@@ -1,15 +1,21 @@
 //! What the command does: reads its arguments, runs what they ask for, and chooses the exit status.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 use xdpwatch_core::detect::Limits;
 use xdpwatch_core::host::Hosts;
 use xdpwatch_core::legs::Given;
 
 use crate::args::Args;
 use crate::compare::{self, Inputs, Keeper};
+use crate::config;
+use crate::config::reload::Reloader;
 use crate::replay;
 use crate::report::{self, Context, Origin, Reporter};
 #[cfg(feature = "api")]
@@ -20,6 +26,9 @@ use crate::worker::{Detection, FILE_SEEDS};
 
 /// Something failed while running.
 const STATUS_FAILED: u8 = 1;
+
+/// Wrong usage.
+pub const STATUS_USAGE: u8 = 2;
 
 /// There were findings of severity 1 or 2, and `--exit-code` was given.
 const STATUS_FINDINGS: u8 = 3;
@@ -40,18 +49,28 @@ impl Outcome {
     }
 }
 
-/// Runs the command and says on standard error what failed.
+/// Runs what the command line asks for and says on standard error what failed.
 #[must_use]
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(argv: Vec<OsString>) -> ExitCode {
+    let loaded = match config::load(&argv) {
+        Ok(loaded) => loaded,
+        Err(failure) => return config::command::refuse(failure),
+    };
+    let args = &loaded.args;
     set_up_tracing(args.verbose);
+    if let Some(wrong) = misuse(args) {
+        complain(&wrong);
+        return ExitCode::from(STATUS_USAGE);
+    }
     match &args.command {
-        Some(command) => command.run(),
-        None => watch(args),
+        Some(command) => command.run(args),
+        None if args.test_config => config::command::approve(&loaded),
+        None => watch(args, Reloader::new(argv, loaded.config)),
     }
 }
 
-fn watch(args: &Args) -> ExitCode {
-    let outcome = match execute(args) {
+fn watch(args: &Args, reloader: Reloader) -> ExitCode {
+    let outcome = match execute(args, reloader) {
         Ok(outcome) => outcome,
         Err(error) if is_broken_pipe(&error) => Outcome::default(),
         Err(error) => {
@@ -73,21 +92,36 @@ pub fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "xdpwatch: {what}");
 }
 
-fn set_up_tracing(verbose: u8) {
+/// What is logged may be changed while running.
+static LOG: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+fn log_filter(verbose: u8) -> EnvFilter {
     let level = match verbose {
         0 => "warn",
         1 => "info",
         2 => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::try_from_env("XDPWATCH_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    // A subscriber that is there already (in tests) is as good as this one.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    EnvFilter::try_from_env("XDPWATCH_LOG").unwrap_or_else(|_| EnvFilter::new(level))
+}
+
+/// Logs as much as this from now on.
+pub fn log_as(verbose: u8) {
+    if let Some(handle) = LOG.get() {
+        // It fails only where nothing is logged any more.
+        let _ = handle.reload(log_filter(verbose));
+    }
+}
+
+fn set_up_tracing(verbose: u8) {
+    let (filter, handle) = reload::Layer::new(log_filter(verbose));
+    let _ = LOG.set(handle);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    // A subscriber that is there already (in tests) is as good as this one.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }
 
 /// Whoever read standard output has gone: no fault, and nothing more to say.
@@ -99,18 +133,32 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-fn execute(args: &Args) -> anyhow::Result<Outcome> {
-    let requests = Requests::listen()?;
+fn execute(args: &Args, reloader: Reloader) -> anyhow::Result<Outcome> {
+    let mut requests = Requests::listen()?;
+    if args.read.is_empty() {
+        requests.listen_to_reload(reloader)?;
+    }
+    #[cfg(feature = "xdp")]
+    let rights = if args.iface.is_empty() { None } else { Some(crate::service::confine(args)?) };
+    #[cfg(feature = "xdp")]
+    if let Some(rights) = &rights {
+        complain(&rights.to_string());
+    }
     let sensor = args.sensor.clone().unwrap_or_else(host_name);
     let mut reporter = report::reporter(args.json, args.language.lang, io::stdout().lock());
     #[cfg(feature = "api")]
     if let Some(plan) = args.api.plan(args.read.is_empty())? {
         let state = State::default();
+        #[cfg(feature = "xdp")]
+        if let Some(rights) = &rights {
+            state.seen().unconfined = rights.not_in_force();
+        }
         crate::api::serve(plan, state.clone(), args.evidence.evidence_dir.clone())?;
         reporter = Box::new(Shower::new(reporter, state));
     }
     #[cfg(feature = "webhook")]
-    if !args.webhooks.webhook.is_empty() {
+    // Live, a reload may bring the first hook.
+    if args.webhooks.any() || args.read.is_empty() {
         return capture_with_webhooks(args, &sensor, reporter, &requests);
     }
     capture(args, &sensor, reporter.as_mut(), &requests)
@@ -176,6 +224,7 @@ pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
         carries_data: carries_data(args),
         hosts: Hosts { configured: args.host_model.clone() },
         limits: limits(args),
+        group: args.group.config(),
         seeds,
         batch: usize::from(args.batch),
     }
@@ -220,7 +269,7 @@ fn read_files(
         workers: usize::from(args.workers),
         count: args.count,
     };
-    let inputs = args.compare.then(|| inputs(args)).transpose()?;
+    let inputs = inputs(args);
     let mut reporter = Keeper::new(reporter);
     let mut outcome = Outcome::default();
     for (point, path) in args.read.iter().enumerate() {
@@ -246,20 +295,31 @@ fn read_files(
     Ok(outcome)
 }
 
-/// The two files that are to be compared.
-fn inputs(args: &Args) -> anyhow::Result<Inputs> {
-    let paths: [_; 2] = args.read.clone().try_into().map_err(|given: Vec<_>| {
-        anyhow::anyhow!(
-            "--compare takes exactly two files, -r FIRST -r SECOND; {} given",
-            given.len()
-        )
-    })?;
-    if !paths.iter().all(|path| compare::is_readable_again(path)) {
-        anyhow::bail!(
-            "--compare reads each file more than once: save standard input to a file first"
-        );
+/// What is wrong with the options together and no parser sees.
+fn misuse(args: &Args) -> Option<String> {
+    #[cfg(feature = "xdp")]
+    if args.write.is_some() && args.iface.len() > 1 {
+        let what = "-w writes the headers of one interface: run one xdpwatch for each -i";
+        return Some(what.to_owned());
     }
-    Ok(Inputs { paths, count: args.count })
+    if !args.compare {
+        return None;
+    }
+    if args.read.len() != 2 {
+        let given = args.read.len();
+        return Some(format!(
+            "--compare takes exactly two files, -r FIRST -r SECOND; {given} given"
+        ));
+    }
+    let reads_twice = args.read.iter().all(|path| compare::is_readable_again(path));
+    let what = "--compare reads each file more than once: save standard input to a file first";
+    (!reads_twice).then(|| what.to_owned())
+}
+
+/// The two files that are to be compared, if that was asked for.
+fn inputs(args: &Args) -> Option<Inputs> {
+    let paths = args.read.clone().try_into().ok().filter(|_| args.compare)?;
+    Some(Inputs { paths, count: args.count })
 }
 
 /// Says what was wrong with a file; true if it was not read to its end.
@@ -270,6 +330,13 @@ fn explain(name: &str, ended: &replay::Outcome) -> bool {
             "{name}: {} packets were older than one before them and got its time; \
              put them in order first, for example with `reordercap`",
             file.clock_backwards
+        ));
+    }
+    if file.damaged_times > 0 {
+        complain(&format!(
+            "{name}: {} packets were hours ahead of the next one and got the time of the one before: \
+             see whether the file is damaged",
+            file.damaged_times
         ));
     }
     let Some(problem) = &ended.problem else { return false };

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use xdpwatch_core::aggregate::Aggregate;
 use xdpwatch_core::finding::Finding;
-use xdpwatch_core::group;
 use xdpwatch_core::watch::Output;
 
 use crate::alerts::{Alerts, Audience};
@@ -43,7 +42,7 @@ impl<'a> Sink<'a> {
             aggregate: Aggregate::new(&detection.limits, detection.seeds),
             reporter,
             context,
-            alerts: Alerts::new(group::Config::default(), detection.seeds, redactor),
+            alerts: Alerts::new(detection.group, detection.seeds, redactor),
             failure: None,
             evidence: None,
             shown: None,
@@ -65,7 +64,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Takes the next output in order of time.
-    pub fn handle(&mut self, output: Output) {
+    pub fn handle(&mut self, output: &Output) {
         self.tell(|aggregate, emit| aggregate.handle(output, emit));
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use xdpwatch_core::finding::{self, About, Fact, Finding};
 use xdpwatch_core::group::Change;
 
+use crate::args::Args;
 use crate::compare::Comparison;
 use crate::interruption::Interruption;
 use crate::report::values::endpoint;
@@ -71,6 +72,8 @@ pub struct Seen {
     pub services_overflow: u64,
     /// By vantage point, in the order in which they came.
     pub vantages: Vec<Shown>,
+    /// Of what confines the process, what is not in force, and why.
+    pub unconfined: Option<String>,
 }
 
 /// Shared between the reporting thread and whoever asks.
@@ -248,6 +251,10 @@ impl Reporter for Shower<'_> {
         utc_offset_ns: i64,
     ) -> io::Result<()> {
         self.inner.interruption(context, interruption, utc_offset_ns)
+    }
+
+    fn retune(&mut self, args: &Args) {
+        self.inner.retune(args);
     }
 
     fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {

@@ -29,6 +29,8 @@ pub struct FileStats {
     pub timeless: u64,
     /// Packets whose time was before an earlier packet's: they were given that one's.
     pub clock_backwards: u64,
+    /// Packets whose time was hours ahead of those around them: they were given the earlier one's.
+    pub damaged_times: u64,
 }
 
 /// What interfaces delivered and what became of it; of one interface, up to [`Live::bad_heads`].
@@ -265,6 +267,7 @@ fn each_of_file(file: &FileStats, f: &mut impl FnMut(&'static str, u64)) {
     f("unknown_link", file.unknown_link);
     f("timeless", file.timeless);
     f("clock_backwards", file.clock_backwards);
+    f("damaged_times", file.damaged_times);
 }
 
 impl Live {

@@ -1,16 +1,22 @@
-//! Signals: SIGINT and SIGTERM ask for an orderly end, SIGUSR1 for statistics.
+//! Signals: SIGINT and SIGTERM ask for an orderly end, SIGUSR1 for statistics, SIGHUP for the
+//! configuration to be read again.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+
+use crate::args::Args;
+use crate::config::reload::Reloader;
 
 /// What signals have asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
     end: Arc<AtomicBool>,
     stats: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+    reloader: Option<Arc<Mutex<Reloader>>>,
 }
 
 impl Requests {
@@ -32,6 +38,29 @@ impl Requests {
         }
         signal_hook::flag::register(SIGUSR1, Arc::clone(&requests.stats))?;
         Ok(requests)
+    }
+
+    /// Listens to SIGHUP too; without this it ends the process.
+    ///
+    /// # Errors
+    /// Those of installing a signal handler.
+    pub fn listen_to_reload(&mut self, reloader: Reloader) -> io::Result<()> {
+        self.reloader = Some(Arc::new(Mutex::new(reloader)));
+        signal_hook::flag::register(SIGHUP, Arc::clone(&self.reload)).map(|_| ())
+    }
+
+    /// Whether [`take_reload`](Self::take_reload) has something to do.
+    #[must_use]
+    pub fn is_reload_asked(&self) -> bool {
+        self.reload.load(Ordering::Relaxed)
+    }
+
+    /// The configuration, if it was asked for since the last call to be read again, and is right.
+    #[must_use]
+    pub fn take_reload(&self) -> Option<Args> {
+        let reloader = self.reloader.as_ref()?;
+        let is_asked = self.reload.swap(false, Ordering::Relaxed);
+        is_asked.then(|| reloader.lock().unwrap_or_else(PoisonError::into_inner).read())?
     }
 
     /// Whether the end was asked for.

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use xdpwatch_core::detect::Limits;
+use xdpwatch_core::group;
 use xdpwatch_core::host::Hosts;
 use xdpwatch_core::saved::Saved;
 use xdpwatch_core::watch::{Config, Output, Watch};
@@ -28,6 +29,8 @@ pub struct Detection {
     pub hosts: Hosts,
     /// Thresholds of the rules.
     pub limits: Limits,
+    /// When people are told of groups of findings.
+    pub group: group::Config,
     /// Seeds of hash tables.
     pub seeds: [u64; 4],
     /// Records handled at once.
@@ -79,6 +82,11 @@ impl Worker {
     /// Takes in a flow of an earlier run, before the first record; `false` if it found no place.
     pub fn restore(&mut self, saved: &Saved, now_ns: u64) -> bool {
         self.watch.restore(saved, now_ns)
+    }
+
+    /// Takes what a reload may change of a detector that runs.
+    pub fn retune(&mut self, detection: &Detection) {
+        self.watch.retune(&detection.hosts, detection.all_reuse);
     }
 
     /// The detector.

@@ -25,9 +25,19 @@ fn wrong_usage_is_status_two_and_says_what_is_right() {
         (&["-r", "x", "--batch", "65"], "1..=64"),
         (&["-r", "x", "--horizon", "5d"], "90s"),
         (&["-r", "x", "--workers", "0"], "1..=256"),
+        (&["-r", "x", "--sensor", ""], "give a name that can be seen"),
+        (&["-r", "x", "--sensor", " "], "give a name that can be seen"),
+        #[cfg(feature = "xdp")]
+        (&["-r", "x", "--mode", "tap"], "--mode is for live capture: leave it out with -r"),
+        #[cfg(feature = "xdp")]
+        (
+            &["-r", "x", "-i", "a", "--consume"],
+            "--iface, --consume are for live capture: leave them out",
+        ),
     ];
     for (args, hint) in cases {
-        let output = run(args);
+        let output = run_bare(args);
+        assert!(stderr(&output).lines().count() < 10, "{}", stderr(&output));
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(stderr(&output).contains(hint), "{args:?}: {}", stderr(&output));
     }

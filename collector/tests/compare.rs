@@ -221,7 +221,7 @@ fn what_can_not_be_compared_is_said_with_its_cure() {
         (vec!["--compare", "-r", near, "-r", "-"], "more than once"),
     ] {
         let output = run(&arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(stderr(&output).contains(reason), "{reason}: {}", stderr(&output));
     }
 }

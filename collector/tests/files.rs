@@ -161,6 +161,53 @@ fn compressed_files_may_be_cut_too_and_lose_no_finding_so_far() {
 }
 
 #[test]
+fn what_follows_gzip_data_is_padding_another_member_or_junk() {
+    let plain = pcap(&collision(CLIENT, SERVER, START_NS), true, false, 1);
+    let gzip = |bytes: &[u8]| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    };
+    let (first, second) = plain.split_at(plain.len() / 2);
+    let two = [gzip(first), gzip(second)].concat();
+    finds_the_collision("two-members.pcap.gz", &two);
+    finds_the_collision("padded.pcap.gz", &[&two[..], &[0; 700]].concat());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("junk.pcap.gz");
+    fs::write(&path, [&two[..], b"<html>not found</html>"].concat()).unwrap();
+    let output = replay(&path, &[]);
+    let said = stderr(&output);
+    assert_eq!((output.status.code(), alerts(&output).len()), (Some(1), 2), "{said}");
+    let place = format!("trailing junk, no gzip data, from byte {} of the file on", two.len());
+    assert!(said.contains(&place) && !said.contains("cut off"), "{said}");
+    assert!(said.contains("read before that: 12 packets"), "{said}");
+}
+
+#[test]
+fn modified_pcap_is_read_or_refused_with_the_cure() {
+    let plain = pcap(&collision(CLIENT, SERVER, START_NS), false, false, 1);
+    let mut bytes = 0xa1b2_cd34_u32.to_le_bytes().to_vec();
+    bytes.extend(&plain[4..24]);
+    let mut rest = &plain[24..];
+    while !rest.is_empty() {
+        let len = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;
+        bytes.extend(&rest[..16]);
+        // Interface index, protocol, packet type and padding stand between header and packet.
+        bytes.extend([0; 8]);
+        bytes.extend(&rest[16..16 + len]);
+        rest = &rest[16 + len..];
+    }
+    finds_the_collision("modified.pcap", &bytes);
+    bytes[..4].reverse();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("modified-be.pcap");
+    fs::write(&path, &bytes).unwrap();
+    let output = replay(&path, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("editcap -F pcap OLD NEW"), "{}", stderr(&output));
+}
+
+#[test]
 fn damage_is_named() {
     let frames = collision(CLIENT, SERVER, START_NS);
     let dir = tempfile::tempdir().unwrap();
@@ -217,6 +264,30 @@ fn packets_out_of_order_are_counted_and_told() {
     let output = replay(&path, &[]);
     assert!(stderr(&output).contains("1 packets were older"), "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn one_damaged_time_moves_no_other_packet() {
+    let frames = collision(CLIENT, SERVER, START_NS);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("damaged-time.pcap");
+    fs::write(&path, pcap(&frames, true, false, 1)).unwrap();
+    let expected = alerts(&replay(&path, &[]));
+    let hours = |n: u64| n * 3_600_000_000_000;
+    for place in [0, 3, frames.len()] {
+        let mut frames = frames.clone();
+        frames.insert(place, (START_NS + hours(20_000), vec![0xff; 60]));
+        fs::write(&path, pcap(&frames, true, false, 1)).unwrap();
+        let output = replay(&path, &[]);
+        assert_eq!(alerts(&output), expected, "at {place}");
+        assert!(stderr(&output).contains("1 packets were hours ahead"), "{}", stderr(&output));
+    }
+    // A night without a packet is none.
+    let later = collision(CLIENT, SERVER, START_NS + hours(9));
+    fs::write(&path, pcap(&[frames, later].concat(), true, false, 1)).unwrap();
+    let output = replay(&path, &[]);
+    assert_eq!(alerts(&output).len(), 2 * expected.len());
+    assert!(!stderr(&output).contains("hours ahead"), "{}", stderr(&output));
 }
 
 /// Many tuples, collisions among them, all at the same times.

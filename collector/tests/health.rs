@@ -110,7 +110,7 @@ fn the_doctor_blocks_where_capturing_would_be_refused() {
     }
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let lacking = line(&report, "capabilities")["what"].as_str().unwrap();
-    for name in ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"] {
+    for name in ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_PERFMON", "CAP_BPF"] {
         assert!(lacking.contains(name), "{report:#}");
     }
     assert_eq!(line(&report, "driver")["level"], "ok");

@@ -1,7 +1,9 @@
-//! 10 000 alerts and more (5 000 groups, each firing and resolved, most got worse between) over a server that fails in every way, with
-//! the sensor killed (kill -9) at twenty random moments. It reads a generated capture of 5 000
-//! collisions; whatever was in the spool when it was killed must arrive without that capture being
-//! read again, and in the end all of it, in order, signed, and each duplicate with its id.
+//! 10 000 alerts and more (5 000 groups, each firing and resolved, most got worse between) over a TLS
+//! server that fails in every way (refuses, wrong certificate, broken handshake, hangs, errors, cut and
+//! slow answers), with the sensor killed (kill -9) at twenty random moments. It reads a generated
+//! capture of 5 000 collisions; whatever was in the spool when it was killed must arrive without that
+//! capture being read again, with the end of what stood; and in the end all of it, in order, signed, and
+//! each duplicate with its id.
 #![cfg(feature = "webhook")]
 
 mod common;
@@ -14,7 +16,8 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::hook::{Answer, GOOD, Request, Server, verify};
+use common::hook::{Answer, Door, GOOD, Request, Server, verify};
+use common::tls::Authority;
 use common::{collision, pcap, xdpwatch};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -56,16 +59,29 @@ fn mostly_good(random: &RandomState, n: usize) -> Answer {
     if dice.is_multiple_of(100) { WRONG[dice / 100 % WRONG.len()].clone() } else { GOOD }
 }
 
-fn sensor(capture: &Path, url: &str, spool: &Path, secret: &Path) -> Child {
+/// One connection in eight is not taken well. Most failures end one, so there are many.
+fn mostly_open(n: usize) -> Door {
+    match n % 24 {
+        5 => Door::WrongCertificate,
+        13 => Door::BrokenHandshake,
+        21 => Door::Shut,
+        _ => Door::Open,
+    }
+}
+
+/// What a sensor needs besides its capture, in one folder.
+fn sensor(capture: &Path, url: &str, dir: &Path) -> Child {
     xdpwatch()
         .args(["--max-tuples", "200000", "--webhook-retry", "10ms", "--webhook-timeout", "250ms"])
         .args(["--webhook-wait", "10m", "--webhook", url])
         .arg("-r")
         .arg(capture)
         .arg("--spool-dir")
-        .arg(spool)
+        .arg(dir.join("spool"))
         .arg("--webhook-secret-file")
-        .arg(secret)
+        .arg(dir.join("secret"))
+        .arg("--webhook-ca-file")
+        .arg(dir.join("ca.pem"))
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
@@ -109,14 +125,17 @@ fn ids(requests: &[Request]) -> BTreeSet<String> {
 fn killed_at_random_moments_no_alert_is_lost() {
     let random = RandomState::new();
     let moments = RandomState::new();
-    let server = Server::start(move |n| mostly_good(&random, n));
+    let authority = Authority::new();
+    let server = Server::start_tls(&authority, mostly_open, move |n| mostly_good(&random, n));
+    let url = format!("https://127.0.0.1:{}/hook", server.port);
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     fs::write(path("crowd.pcap"), crowd()).unwrap();
     fs::write(path("empty.pcap"), pcap(&[], true, false, 1)).unwrap();
     fs::write(path("secret"), SECRET).unwrap();
+    fs::write(path("ca.pem"), &authority.pem).unwrap();
     let spool = path("spool");
-    let start = |capture: &str| sensor(&path(capture), &server.url(), &spool, &path("secret"));
+    let start = |capture: &str| sensor(&path(capture), &url, dir.path());
 
     let began = Instant::now();
     let mut owed = BTreeSet::new();
@@ -129,11 +148,13 @@ fn killed_at_random_moments_no_alert_is_lost() {
     }
     assert!(owed.len() > 100, "the kills came too early to show anything: {}", owed.len());
 
-    // What was spooled arrives although nothing makes it anew.
+    // What was spooled arrives although nothing makes it anew, and what stood is ended.
     finish(start("empty.pcap"));
     assert_eq!(spooled(&spool), BTreeSet::new());
-    let arrived = ids(&server.taken());
-    assert_eq!(owed.difference(&arrived).count(), 0, "of {} spooled ones", owed.len());
+    let taken = server.taken();
+    assert_eq!(owed.difference(&ids(&taken)).count(), 0, "of {} spooled ones", owed.len());
+    let ended = assert_all_ended(&taken);
+    assert!(ended > 0, "none stood when the sensor was killed: nothing is shown");
 
     // And in the end everything does.
     let memory_kb = finish(start("crowd.pcap"));
@@ -141,8 +162,12 @@ fn killed_at_random_moments_no_alert_is_lost() {
     assert_complete_and_in_order(&taken);
     assert_eq!(verify(&requests, SECRET), requests.len());
     assert!(memory_kb < MEMORY_MAX_KB, "{memory_kb} kB");
+    let doors = [Door::WrongCertificate, Door::BrokenHandshake, Door::Shut];
+    let doors = doors.map(|door| (door, server.doors(door)));
+    assert!(doors.iter().all(|(_, count)| *count > 2), "{doors:?}: not all were met");
     println!(
-        "{} spooled at kills; {} requests, {} taken, {} of them different; {memory_kb} kB; {:.0} s",
+        "{} spooled at kills; {ended} ended after a restart; {} requests, {} taken, {} of them \
+         different; {doors:?}; {memory_kb} kB; {:.0} s",
         owed.len(),
         requests.len(),
         taken.len(),
@@ -151,15 +176,33 @@ fn killed_at_random_moments_no_alert_is_lost() {
     );
 }
 
+/// After a run with nothing to read no group stands; how many of them that run had to end.
+fn assert_all_ended(taken: &[Request]) -> usize {
+    let mut last: HashMap<String, (bool, bool)> = HashMap::new();
+    for request in taken {
+        let alert = &request.event()["alert"];
+        let state = (alert["state"] == "resolved", alert["until"] == "restart");
+        last.insert(alert["id"].as_str().unwrap().to_owned(), state);
+    }
+    assert!(last.values().all(|(resolved, _)| *resolved), "some stand for ever");
+    last.values().filter(|(_, by_restart)| *by_restart).count()
+}
+
 /// Every group has each of its revisions from the first to the end (one that got worse has a third
 /// between them), and its end never came before its beginning.
 fn assert_complete_and_in_order(taken: &[Request]) {
     let mut bodies: HashMap<String, &str> = HashMap::new();
     let mut groups: BTreeMap<String, Vec<(u64, bool)>> = BTreeMap::new();
+    let mut restarts = BTreeSet::new();
     for request in taken {
         let known = bodies.entry(request.header("webhook-id").to_owned()).or_insert(&request.body);
         assert_eq!(*known, request.body, "one id, one message");
         let alert = &request.event()["alert"];
+        if alert["until"] == "restart" {
+            assert!(groups.contains_key(alert["id"].as_str().unwrap()), "never its end first");
+            restarts.insert(request.header("webhook-id").to_owned());
+            continue;
+        }
         let revision = alert["group"]["revision"].as_u64().unwrap();
         let told = groups.entry(alert["id"].as_str().unwrap().to_owned()).or_default();
         told.push((revision, alert["state"] == "resolved"));
@@ -175,5 +218,5 @@ fn assert_complete_and_in_order(taken: &[Request]) {
     }
     let messages: usize =
         groups.values().map(|told| told.iter().collect::<BTreeSet<_>>().len()).sum();
-    assert_eq!(bodies.len(), messages, "one message, one id");
+    assert_eq!(bodies.len(), messages + restarts.len(), "one message, one id");
 }

@@ -12,64 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use common::hook::{GOOD, Server, read_request};
+use common::tls::TlsServer;
 use common::{capture, run, stderr};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-
-/// An authority, and a TLS server on 127.0.0.1 with a certificate by it.
-struct TlsServer {
-    port: u16,
-    authority: String,
-    bodies: Arc<Mutex<Vec<String>>>,
-}
-
-impl TlsServer {
-    fn start() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let authority = params.self_signed(&key).unwrap().pem();
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(
-            rustls::crypto::ring::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let bodies = Arc::new(Mutex::new(Vec::new()));
-        let (config, kept) = (Arc::new(config), Arc::clone(&bodies));
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (config, kept) = (Arc::clone(&config), Arc::clone(&kept));
-                thread::spawn(move || serve(config, stream.unwrap(), &kept));
-            }
-        });
-        Self { port, authority, bodies }
-    }
-
-    fn url(&self) -> String {
-        format!("https://127.0.0.1:{}/hook", self.port)
-    }
-}
-
-fn serve(config: Arc<rustls::ServerConfig>, stream: TcpStream, kept: &Mutex<Vec<String>>) {
-    let connection = rustls::ServerConnection::new(config).unwrap();
-    let mut reader = BufReader::new(rustls::StreamOwned::new(connection, stream));
-    while let Some(request) = read_request(&mut reader) {
-        kept.lock().unwrap().push(request.body);
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        if reader.get_mut().write_all(answer).is_err() {
-            return;
-        }
-    }
-}
 
 fn replay(url: &str, more: &[&str]) -> Output {
     let (file, spool) = (capture("server-side.pcap"), tempfile::tempdir().unwrap());

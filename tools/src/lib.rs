@@ -9,4 +9,5 @@ pub mod livegen;
 pub mod mix;
 pub mod pcap;
 pub mod script;
+pub mod selection;
 pub mod tunnels;

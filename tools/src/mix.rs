@@ -14,6 +14,8 @@ pub struct Mix {
     /// Connections in the middle of their opening or close, the oldest first.
     under_way: VecDeque<usize>,
     delay: usize,
+    /// Segments with data, and their acknowledgments, in each life.
+    data: u16,
     filled: usize,
     random: u64,
     at_ns: u64,
@@ -24,6 +26,9 @@ struct Life {
     generation: u32,
     stage: u8,
     isn: u32,
+    /// Segments of its data so far, and bytes.
+    sent: u16,
+    bytes: u32,
 }
 
 impl Life {
@@ -43,19 +48,32 @@ const STAGES: [(u8, bool); 6] = [
     (flags::ACK, false),
 ];
 
+/// Bytes of a segment with data: what an Ethernet frame has room for beside timestamps.
+const DATA_BYTES: u32 = 1448;
+
 impl Mix {
     /// `tuples` connections, none of them begun.
     #[must_use]
     pub fn new(tuples: usize) -> Self {
         let delay = (tuples / 32).max(1);
+        // Initial sequence numbers are random on the wire: equal ones would look like a balancer's legs.
+        let life = |n: usize| Life { isn: (n as u32).wrapping_mul(0x9e37_79b9), ..Life::default() };
         Self {
-            lives: vec![Life::default(); tuples],
+            lives: (0..tuples).map(life).collect(),
+            data: 0,
             under_way: VecDeque::with_capacity(delay),
             delay,
             filled: 0,
             random: 88_172_645_463_325_252,
             at_ns: 1 << 60,
         }
+    }
+
+    /// Each connection carries so many segments of data and acknowledgments, two to one, between its
+    /// opening and its close: as most captures are.
+    #[must_use]
+    pub fn with_data(self, segments: u16) -> Self {
+        Self { data: segments, ..self }
     }
 
     /// The next segment that brings the connections, one after the other, to where they are open or,
@@ -108,11 +126,22 @@ impl Mix {
         // enough that a handshake takes no more than two seconds.
         self.at_ns += 60_000_000_000 / self.lives.len() as u64;
         let life = &mut self.lives[n];
+        if life.stage == 3 && life.sent < self.data {
+            life.sent += 1;
+            let from_client = life.sent.is_multiple_of(3);
+            let mut record = segment(n as u32, life, flags::ACK, from_client, self.at_ns);
+            if !from_client {
+                record.payload_len = DATA_BYTES;
+                life.bytes = life.bytes.wrapping_add(DATA_BYTES);
+            }
+            return record;
+        }
         let (tcp_flags, from_client) = STAGES[usize::from(life.stage)];
         let record = segment(n as u32, life, tcp_flags, from_client, self.at_ns);
         life.stage = (life.stage + 1) % STAGES.len() as u8;
         if life.stage == 0 {
             life.isn = life.isn.wrapping_add(40_000_000);
+            (life.sent, life.bytes) = (0, 0);
             life.generation += u32::from(!self.random.is_multiple_of(100));
         }
         record
@@ -124,7 +153,7 @@ fn segment(n: u32, life: &Life, tcp_flags: u8, from_client: bool, at_ns: u64) ->
     let client_next = life.isn.wrapping_add(past_syn + u32::from(life.stage > 4));
     let server_isn = life.isn.wrapping_add(0x3000_0000);
     let server_sent = u32::from(life.stage > 1) + u32::from(life.stage > 3);
-    let server_next = server_isn.wrapping_add(server_sent);
+    let server_next = server_isn.wrapping_add(server_sent).wrapping_add(life.bytes);
     let mut record = Record {
         at_ns,
         src_addr: address(n.wrapping_mul(2_654_435_761) ^ life.generation),

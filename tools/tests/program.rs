@@ -10,6 +10,7 @@ use xdpwatch_prog::wire::{self, Link, Located, Skip};
 use xdpwatch_tools::cases::{self, SYN_END};
 use xdpwatch_tools::frames::{ethernet, ip};
 use xdpwatch_tools::kernel::{Kernel, Settings, Verdict, unavailable};
+use xdpwatch_tools::selection::Selection;
 use xdpwatch_tools::tunnels::{self, Erspan, Gre, Outer};
 
 const DROP: u32 = 1;
@@ -167,6 +168,30 @@ fn the_filter_slot_is_the_hosts_hash() {
             kernel.transitions().unwrap().into_iter().map(|(slot, _)| slot).collect();
         assert_eq!(written, [slot], "{}", case.name);
     }
+}
+
+#[test]
+fn the_program_selects_what_the_host_says_it_does() {
+    let settings = Settings { slots: 1 << 8, ..Settings::default() };
+    let mut kernel = kernel!("selection", settings);
+    let mut host = Selection::new(settings.slots, settings.seed);
+    let mut selected = [0; 2];
+    // Few slots and many tuples: strangers share them. Each window is longer than the test takes.
+    for n in 0..2_000u32 {
+        let src_port = (n.wrapping_mul(2_654_435_761) >> 20) as u16 | 1;
+        let kind = match n % 97 {
+            20 => flags::SYN,
+            21 => flags::FIN | flags::ACK,
+            22 => flags::RST,
+            _ => flags::ACK,
+        };
+        let frame = ethernet(&Record { src_port, flags: kind, ..cases::syn() });
+        let verdict = kernel.run(&frame).unwrap();
+        let expected = host.selects(&locate(&frame).unwrap(), 1);
+        assert_eq!(verdict.action == REDIRECT, expected, "segment {n}");
+        selected[usize::from(expected)] += 1;
+    }
+    assert!(selected[0] > 1000 && selected[1] > 80, "{selected:?}");
 }
 
 #[test]

@@ -10,8 +10,10 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP};
-use aya_ebpf::btf_maps::{DevMap, PerCpuArray, ProgramArray};
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
+use aya_ebpf::btf_maps::{DevMap, PerCpuArray, ProgramArray, XskMap};
+use aya_ebpf::helpers::{
+    bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail,
+};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use xdpwatch_prog::record::flags::{ACK, SYN};
@@ -32,6 +34,10 @@ static MADE: PerCpuArray<u64, 1> = PerCpuArray::new();
 /// The program under test, at 0: user space writes.
 #[btf_map]
 static UNDER_TEST: ProgramArray<1> = ProgramArray::new();
+
+/// A socket to redirect to, at 0: user space writes.
+#[btf_map]
+static SOCKETS: XskMap<1> = XskMap::new();
 
 /// Of a thousand frames, how many are SYNs; the others are data segments.
 #[unsafe(no_mangle)]
@@ -129,6 +135,20 @@ pub fn undo(ctx: XdpContext) -> u32 {
         }
     }
     XDP_DROP
+}
+
+/// What reading the clock costs, and nothing else.
+#[xdp]
+pub fn clock(_ctx: XdpContext) -> u32 {
+    // SAFETY: the helper takes no argument. The time is part of the verdict, so that it is read.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    if now_ns == 0 { XDP_ABORTED } else { XDP_DROP }
+}
+
+/// What a redirect to a socket costs, and nothing else.
+#[xdp]
+pub fn redirect(_ctx: XdpContext) -> u32 {
+    SOCKETS.redirect(0, u64::from(XDP_DROP)).unwrap_or(XDP_ABORTED)
 }
 
 /// The verifier rejects a program that can get here.

@@ -29,6 +29,14 @@ pub fn parse(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Option<Par
         return None;
     }
     let header_end = 34 + tcp_len;
+    let options = match frame[HEADERS..].first_chunk::<12>() {
+        Some([a, b, c, d, times @ ..]) if tcp_len == 32 && [*a, *b, *c, *d] == TIMESTAMPS => {
+            timestamps(times)
+        }
+        _ if header_end == HEADERS => Options::default(),
+        _ => any_options(frame, header_end),
+    };
+    // Made once and in one place, so that it is written where it is to lie.
     let record = Record {
         at_ns,
         src_addr: mapped([head[26], head[27], head[28], head[29]]),
@@ -37,47 +45,52 @@ pub fn parse(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Option<Par
         dst_port: half(36),
         seq: word(38),
         ack: word(42),
+        ts_val: options.ts_val,
+        ts_ecr: options.ts_ecr,
         payload_len: (14 + total_len).saturating_sub(header_end) as u32,
         frame_len,
         window: half(48),
         ip_id: half(18),
+        marks: options.marks,
         flags: head[47],
+        window_scale: options.window_scale,
         ttl: head[22],
         ..Record::default()
-    };
-    let record = match frame[HEADERS..].first_chunk::<12>() {
-        Some([a, b, c, d, times @ ..]) if tcp_len == 32 && [*a, *b, *c, *d] == TIMESTAMPS => {
-            timestamped(record, times)
-        }
-        _ if header_end == HEADERS => record,
-        _ => with_options(record, frame, header_end),
     };
     Some(Parsed { record, header_end })
 }
 
+/// What the TCP options give.
+#[derive(Clone, Copy, Default)]
+struct Options {
+    ts_val: u32,
+    ts_ecr: u32,
+    marks: u16,
+    window_scale: u8,
+}
+
 #[inline]
-fn timestamped(record: Record, times: &[u8; 8]) -> Record {
+fn timestamps(times: &[u8; 8]) -> Options {
     let [a, b, c, d, e, f, g, h] = *times;
-    Record {
+    Options {
         ts_val: u32::from_be_bytes([a, b, c, d]),
         ts_ecr: u32::from_be_bytes([e, f, g, h]),
         marks: marks::TIMESTAMPS,
-        ..record
+        window_scale: 0,
     }
 }
 
-/// By value: a record that is lent out would have to lie in memory for the others' sake too.
 #[inline(never)]
-fn with_options(mut record: Record, frame: &[u8], header_end: usize) -> Record {
+fn any_options(frame: &[u8], header_end: usize) -> Options {
+    let mut record = Record::default();
     let end = header_end.min(frame.len());
     tcp::options(frame.get(HEADERS..end).unwrap_or_default(), &mut record);
-    if end < header_end {
-        record.marks |= marks::OPTIONS_CUT;
-    }
-    record
+    let Record { ts_val, ts_ecr, marks: found, window_scale, .. } = record;
+    let cut = if end < header_end { marks::OPTIONS_CUT } else { 0 };
+    Options { ts_val, ts_ecr, marks: found | cut, window_scale }
 }
 
 #[inline]
-fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+fn mapped(v4: [u8; 4]) -> [u8; 16] {
+    (u128::from(u32::from_le_bytes(v4)) << 96 | 0xffff << 80).to_le_bytes()
 }

@@ -48,9 +48,9 @@ pub fn tuple_hash(located: &Located, seed: u64) -> u64 {
 fn end_hash(addr: &[u32; 4], port: u16, seed: u64) -> u64 {
     let high = u64::from(addr[0]) << 32 | u64::from(addr[1]);
     let low = u64::from(addr[2]) << 32 | u64::from(addr[3]);
-    let mixed = fold(low ^ seed, 0x9e37_79b9_7f4a_7c15);
-    let mixed = if high == 0 { mixed } else { mixed ^ fold(high, 0xa076_1d64_78bd_642f) };
-    fold(mixed ^ u64::from(port).rotate_left(48), 0xe703_7ed1_a0b4_28db)
+    // The port lies where the words of a mapped IPv4 address are the same for all.
+    let end = fold(low ^ u64::from(port).rotate_left(48) ^ seed, 0x9e37_79b9_7f4a_7c15);
+    if high == 0 { end } else { end ^ fold(high ^ seed, 0xa076_1d64_78bd_642f) }
 }
 
 /// One multiplication whose upper half is folded back: BPF has no 128-bit product.

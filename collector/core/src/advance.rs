@@ -31,6 +31,33 @@ impl Entry {
     #[inline(never)]
     #[must_use]
     pub fn open(record: &Record, sender: Side, now_us: u64) -> Self {
+        if record.is_pure_syn() && !record.has_flags(flags::FIN) {
+            return Self::open_at_syn(record, sender, now_us);
+        }
+        Self::open_anywhere(record, sender, now_us)
+    }
+
+    /// What [`Self::open_anywhere`] comes to at a plain SYN, the first segment of most connections.
+    #[inline(always)]
+    fn open_at_syn(record: &Record, sender: Side, now_us: u64) -> Self {
+        let mut entry = Self::new(State::SynSent, now_us);
+        let [client_is_b, timestamps] = match (sender, record.timestamp()) {
+            (Side::A, None) => [0, 0],
+            (Side::A, Some(_)) => [0, marks::TIMESTAMPS],
+            (Side::B, None) => [marks::CLIENT_IS_B, 0],
+            (Side::B, Some(_)) => [marks::CLIENT_IS_B, marks::TIMESTAMPS << 1],
+        };
+        let seen = marks::SEEN << sender.index();
+        entry.mark(marks::CLIENT_KNOWN | client_is_b | seen | timestamps, true);
+        entry.set_isn(record.seq);
+        entry.set_nexts(sender, [record.seq.wrapping_add(record.sequence_len()), 0]);
+        entry.set_ts_vals(sender, [record.timestamp().unwrap_or(0), 0]);
+        let scaled = record.has_mark(record_marks::WINDOW_SCALE);
+        entry.set_scale(sender, if scaled { record.window_scale.min(14) } else { 0 });
+        entry
+    }
+
+    fn open_anywhere(record: &Record, sender: Side, now_us: u64) -> Self {
         let is_syn = record.is_pure_syn();
         let state = if is_syn { State::SynSent } else { State::Established };
         let mut entry = Self::new(state, now_us);
@@ -44,25 +71,30 @@ impl Entry {
     /// Takes the next segment of this connection.
     #[inline(always)]
     pub fn advance(&mut self, record: &Record, sender: Side, now_us: u64) {
+        let before = self.state();
         if record.has_flags(flags::RST) {
             *self = self.reset(record, sender, now_us);
-        } else {
-            if self.state() == State::TimeWait {
-                *self = self.rearmed_by(record, sender, now_us);
-            }
-            let unseen_fin = self.acknowledges_unseen_fin(record, sender);
-            self.learn(record, sender);
-            if record.has_flags(flags::SYN) {
-                self.handshake(record, sender, now_us);
-            } else if record.has_flags(flags::ACK) {
-                self.acknowledge(record, sender, now_us);
-            }
-            if unseen_fin {
-                self.enter(State::TimeWait, now_us);
-            }
-            if record.has_flags(flags::FIN) {
-                self.finish(record, sender, now_us);
-            }
+            return self.set_last(now_us);
+        }
+        if before == State::TimeWait {
+            *self = self.rearmed_by(record, sender, now_us);
+        }
+        let unseen_fin = self.acknowledges_unseen_fin(before, record, sender);
+        let acknowledges_all = self.learn(before, record, sender);
+        let mut state = before;
+        if record.has_flags(flags::SYN) {
+            state = self.handshake(state, record, sender, now_us);
+        } else if record.has_flags(flags::ACK) {
+            state = self.acknowledge(state, acknowledges_all, sender);
+        }
+        if unseen_fin {
+            state = State::TimeWait;
+        }
+        if record.has_flags(flags::FIN) {
+            state = self.finish(state, record, sender, now_us);
+        }
+        if state != before {
+            self.enter(state, now_us);
         }
         self.set_last(now_us);
     }
@@ -71,7 +103,11 @@ impl Entry {
     pub fn adopt_syn(&mut self, record: &Record, sender: Side, now_us: u64) {
         if self.client().is_none() {
             self.learn_client(sender, record.seq);
-            self.handshake(record, sender, self.last_us(now_us));
+            let (before, then_us) = (self.state(), self.last_us(now_us));
+            let state = self.handshake(before, record, sender, then_us);
+            if state != before {
+                self.enter(state, then_us);
+            }
         }
     }
 
@@ -82,9 +118,10 @@ impl Entry {
         self.mark(marks::CLIENT_IS_B, client == Side::B);
     }
 
-    /// Sequence numbers, windows and timestamps that the segment shows of both ends.
+    /// Sequence numbers, windows and timestamps that the segment shows of both ends. Whether it
+    /// acknowledges all that the peer was seen to send.
     #[inline(always)]
-    fn learn(&mut self, record: &Record, sender: Side) {
+    fn learn(&mut self, state: State, record: &Record, sender: Side) -> bool {
         let sent = record.seq.wrapping_add(record.sequence_len());
         let [own, peers] = self.nexts(sender);
         let is_ack = record.has_flags(flags::ACK);
@@ -97,13 +134,14 @@ impl Entry {
             self.set_window(sender, record.window);
         }
         self.mark(marks::SEEN << sender.index(), true);
-        self.learn_timestamps(record, sender);
+        self.learn_timestamps(state, record, sender);
+        ahead(record.ack, peers) >= 0
     }
 
     /// TS.Recent of both ends: the sender's TSval, and what its TSecr says of the peer's. PAWS keeps
     /// them from going back (RFC 7323, 5.3), so only a newer value counts.
     #[inline(always)]
-    fn learn_timestamps(&mut self, record: &Record, sender: Side) {
+    fn learn_timestamps(&mut self, state: State, record: &Record, sender: Side) {
         let Some(ts_val) = record.timestamp() else {
             let negotiated = !record.has_mark(record_marks::OPTIONS_CUT);
             if negotiated && record.has_flags(flags::SYN | flags::ACK) {
@@ -111,7 +149,7 @@ impl Entry {
             }
             return;
         };
-        if self.state() >= State::FinWait1 && sender != self.closer() {
+        if state >= State::FinWait1 && sender != self.closer() {
             self.mark(marks::TIMESTAMP_FRESH, true);
         }
         let [of_own, of_peer] = [sender, sender.peer()].map(|s| marks::TIMESTAMPS << s.index());
@@ -127,11 +165,11 @@ impl Entry {
 
     /// SYN and SYN/ACK: who is client, the window shifts, the first states.
     #[inline(always)]
-    fn handshake(&mut self, record: &Record, sender: Side, now_us: u64) {
+    fn handshake(&mut self, state: State, record: &Record, sender: Side, now_us: u64) -> State {
         let shift = record.has_mark(record_marks::WINDOW_SCALE).then_some(record.window_scale);
         self.set_scale(sender, shift.map_or(0, |shift| shift.min(14)));
         if !record.has_flags(flags::ACK) {
-            return;
+            return state;
         }
         // Both or neither scale their windows (RFC 7323, 2.2).
         if shift.is_none() {
@@ -141,34 +179,32 @@ impl Entry {
             self.learn_client(sender.peer(), record.ack.wrapping_sub(1));
         }
         self.mark(marks::SYN_ACK_SEEN, true);
-        if self.state() < State::SynReceived || self.began_at(now_us) {
-            self.enter(State::SynReceived, now_us);
-        }
+        let first = state < State::SynReceived || self.began_at(now_us);
+        if first { State::SynReceived } else { state }
     }
 
     /// What the acknowledgment field completes (RFC 9293, 3.10.7.4, fifth).
     #[inline(always)]
-    fn acknowledge(&mut self, record: &Record, sender: Side, now_us: u64) {
+    fn acknowledge(&self, state: State, all: bool, sender: Side) -> State {
         let from_closer = sender == self.closer();
-        let covers_all = ahead(record.ack, self.next(sender.peer())) >= 0;
-        match self.state() {
+        match state {
             // SYN-SENT, SYN-RECEIVED: anything after the SYNs means that data may flow.
-            State::SynSent | State::SynReceived => self.enter(State::Established, now_us),
+            State::SynSent | State::SynReceived => State::Established,
             // FIN-WAIT-1: "if the FIN segment is now acknowledged, enter FIN-WAIT-2".
-            State::FinWait1 if !from_closer && covers_all => self.enter(State::FinWait2, now_us),
+            State::FinWait1 if !from_closer && all => State::FinWait2,
             // LAST-ACK: the closer acknowledged the other's FIN and is in TIME-WAIT by now.
-            State::LastAck if from_closer && covers_all => self.enter(State::TimeWait, now_us),
+            State::LastAck if from_closer && all => State::TimeWait,
             // CLOSING: "if the ACK acknowledges our FIN, enter TIME-WAIT".
-            State::Closing if covers_all => self.enter(State::TimeWait, now_us),
-            _ => {}
+            State::Closing if all => State::TimeWait,
+            _ => state,
         }
     }
 
     /// Whether the closer acknowledges one number more than the other was seen to send: the other's FIN,
     /// lost or late on its way here. Since the first FIN both are followed closely enough to say so.
     #[inline(always)]
-    fn acknowledges_unseen_fin(&self, record: &Record, sender: Side) -> bool {
-        let half_closed = matches!(self.state(), State::FinWait1 | State::FinWait2);
+    fn acknowledges_unseen_fin(&self, state: State, record: &Record, sender: Side) -> bool {
+        let half_closed = matches!(state, State::FinWait1 | State::FinWait2);
         let other = sender.peer();
         half_closed
             && sender == self.closer()
@@ -179,29 +215,28 @@ impl Entry {
 
     /// What the FIN bit does (RFC 9293, 3.10.7.4, eighth).
     #[inline(always)]
-    fn finish(&mut self, record: &Record, sender: Side, now_us: u64) {
-        match self.state() {
+    fn finish(&mut self, state: State, record: &Record, sender: Side, now_us: u64) -> State {
+        match state {
             State::SynSent | State::SynReceived | State::Established => {
                 if !self.began_at(now_us) {
-                    let silence_ms = now_us.saturating_sub(self.last_us(now_us)) / 1000;
-                    let idle_ms = silence_ms.min(u64::from(IDLE_UNKNOWN) - 1);
+                    let idle_ms = (self.silent_us(now_us) / 1000).min(u64::from(IDLE_UNKNOWN) - 1);
                     self.set_idle(idle_ms as u32);
                 }
                 self.mark(marks::CLOSER_IS_B, sender == Side::B);
                 self.mark(marks::TIMESTAMP_FRESH, false);
-                self.enter(State::FinWait1, now_us);
+                State::FinWait1
             }
             State::FinWait1 if sender != self.closer() => {
                 // A FIN that acknowledges the closer's FIN came through `acknowledge` first.
                 self.mark(marks::BOTH_CLOSED, true);
                 self.freshen(record);
-                self.enter(State::Closing, now_us);
+                State::Closing
             }
             State::FinWait2 if sender != self.closer() => {
                 self.freshen(record);
-                self.enter(State::LastAck, now_us);
+                State::LastAck
             }
-            _ => {}
+            _ => state,
         }
     }
 
@@ -270,4 +305,27 @@ impl Entry {
 fn is_newer(new: u32, known: u32) -> bool {
     // From 1 to the limit, in one comparison.
     new.wrapping_sub(known).wrapping_sub(1) < PLAUSIBLE_AHEAD - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_plain_syn_opens_as_any_segment_does(
+            seq: u32, ts_val: u32, ts_ecr: u32, payload_len in 0u32..2000, window: u16,
+            window_scale: u8, some_marks: u16, other_flags: u8, is_b: bool,
+        ) {
+            let flags = other_flags & !(flags::ACK | flags::RST | flags::FIN) | flags::SYN;
+            let record = Record {
+                seq, ts_val, ts_ecr, payload_len, window, window_scale, flags, marks: some_marks,
+                ..Record::default()
+            };
+            let (side, now_us) = (Side::from_bit(is_b), 1_700_000_000_000_000);
+            let expected = Entry::open_anywhere(&record, side, now_us);
+            prop_assert_eq!(Entry::open(&record, side, now_us), expected);
+        }
+    }
 }

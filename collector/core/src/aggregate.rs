@@ -107,20 +107,20 @@ impl Aggregate {
     }
 
     /// Takes the next output in order of time and emits what is to be reported.
-    pub fn handle(&mut self, output: Output, emit: &mut dyn FnMut(Finding)) {
+    pub fn handle(&mut self, output: &Output, emit: &mut dyn FnMut(Finding)) {
         self.pass_time(output.at_ns, emit);
         let at_us = output.at_ns / 1000;
-        match output.kind {
+        match &output.kind {
             Kind::Step(step) => {
-                let tuple = output.key.tuple();
+                let tuple = output.tuple();
                 let step = step.unpack(&tuple, at_us);
                 self.legs.see(&step, &tuple, at_us);
                 self.sight.see(&step, &tuple);
                 self.services.see(&step, &tuple, at_us);
                 self.census.see(&step, &tuple, at_us);
-                if let Some(line) = self.lines.see(&step, &tuple, at_us) {
+                if let Some(reading) = self.lines.see(&step, &tuple, at_us) {
                     let host = tuple.end(step.sender).addr;
-                    self.learn(host, |known| known.lines.note(line));
+                    self.learn(host, |known| known.began(reading));
                 }
                 let seen = Seen { at_us, tuple: &tuple, step: &step };
                 let world = world!(self);
@@ -128,16 +128,17 @@ impl Aggregate {
                 self.speak(emit);
             }
             Kind::HeldLonger { host, longer_us } => self.learn(host.addr, |known| {
-                known.longer_us = known.longer_us.max(longer_us);
+                known.longer_us = known.longer_us.max(*longer_us);
             }),
             Kind::ProvenLinux(host) => self.learn(host.addr, |known| known.is_linux = true),
+            Kind::Recycled(host, ahead) => self.learn(host.addr, |known| known.recycled(*ahead)),
             Kind::Contradicted(host, model) => {
-                self.counts.contradicted[model as usize] += 1;
+                self.counts.contradicted[*model as usize] += 1;
                 self.learn(host.addr, |known| {
                     known.contradictions = known.contradictions.saturating_add(1);
                 });
             }
-            Kind::Refusal(host, refusal) => self.learn(host.addr, |known| known.refused(refusal)),
+            Kind::Refusal(host, refusal) => self.learn(host.addr, |known| known.refused(*refusal)),
             Kind::Report(report) => {
                 let proven = self.hosts.model(&report.holder().addr);
                 let mut finding = report.finding(proven);
@@ -176,6 +177,12 @@ impl Aggregate {
     pub fn feed(&mut self, facts: FeedFacts) {
         self.feed = facts;
         self.detectors.feed(facts);
+    }
+
+    /// Takes limits that were changed while running. Nothing that was learned is lost.
+    pub fn retune(&mut self, limits: &Limits) {
+        self.detectors.retune(limits);
+        self.legs.configure(limits.balancers.clone());
     }
 
     /// The legs joined so far.

@@ -24,6 +24,9 @@ const POOLS: usize = 1 << 12;
 /// Services, and sources, that a snapshot lists: the largest.
 const LISTED: usize = 20;
 
+/// How often empty ones give their places up at most: looking through all costs.
+const TIDY_US: u64 = 10 * SECOND_US;
+
 /// Names of the states, in the order of a row. FIN_WAIT2 is named with its holder, whose peer is in
 /// CLOSE_WAIT; TIME_WAIT with its holder. Where both hold TIME_WAIT, both are counted.
 pub const STATES: [&str; 10] = [
@@ -103,11 +106,8 @@ impl Census {
     pub fn see(&mut self, step: &Step, tuple: &Tuple, at_us: u64) {
         let source = Endpoint { port: 0, ..tuple.end(step.client) };
         let source = Service { end: source, realm: tuple.realm };
-        let service = self.services.pool(Service::of(step, tuple), at_us);
-        let source = self.sources.pool(source, at_us);
-        for pool in [service, source].into_iter().flatten() {
-            pool.see(step, at_us);
-        }
+        self.services.see(Service::of(step, tuple), step, at_us);
+        self.sources.see(source, step, at_us);
     }
 
     /// Steps that could not be counted because all places were taken.
@@ -129,19 +129,21 @@ impl Pools {
         Self { pools, overflow: 0, tidied_us: 0 }
     }
 
-    fn pool(&mut self, key: Service, at_us: u64) -> Option<&mut Pool> {
-        if self.pools.len() >= POOLS && !self.pools.contains_key(&key) {
-            // Empty ones go at most once a second: looking through all costs.
-            if at_us.saturating_sub(self.tidied_us) >= SECOND_US {
+    fn see(&mut self, key: Service, step: &Step, at_us: u64) {
+        if let Some(pool) = self.pools.get_mut(&key) {
+            return pool.see(step, at_us);
+        }
+        if self.pools.len() >= POOLS {
+            if at_us.saturating_sub(self.tidied_us) >= TIDY_US {
                 self.tidied_us = at_us;
-                self.pools.retain(|_, pool| pool.total(at_us) > 0);
+                self.pools.retain(|_, pool| !pool.is_empty(at_us));
             }
             if self.pools.len() >= POOLS {
                 self.overflow += 1;
-                return None;
+                return;
             }
         }
-        Some(self.pools.entry(key).or_default())
+        self.pools.entry(key).or_default().see(step, at_us);
     }
 
     fn rows(&self, now_us: u64) -> Vec<Row> {
@@ -222,9 +224,8 @@ impl Pool {
         Row { end: key.end, realm: key.realm, states }
     }
 
-    fn total(&self, now_us: u64) -> u64 {
-        let seen: u64 = self.states.iter().map(|count| u64::from(*count)).sum();
-        seen + self.waits.iter().map(|wheel| wheel.count(now_us)).sum::<u64>()
+    fn is_empty(&self, now_us: u64) -> bool {
+        self.states == [0; SEEN] && self.waits.iter().all(|wheel| wheel.is_empty(now_us))
     }
 }
 

@@ -50,8 +50,8 @@ pub enum Reading {
     Alone,
     /// On the same line as the SYN before, or ahead of it on another.
     GoesOn,
-    /// On another line, and behind the SYN before.
-    Regressed,
+    /// On another line, and so many ticks behind the SYN before.
+    Regressed(i32),
 }
 
 impl Clocks {
@@ -74,7 +74,9 @@ impl Clocks {
         // A reordered SYN of one clock is no other clock.
         let most = i32::try_from(DELAY_US / 1000).unwrap_or(i32::MAX);
         match before {
-            Some(before) if ahead(before, ts_val) > most => Reading::Regressed,
+            Some(before) if ahead(before, ts_val) > most => {
+                Reading::Regressed(ahead(before, ts_val))
+            }
             _ => Reading::GoesOn,
         }
     }
@@ -125,7 +127,7 @@ mod tests {
             let (offset, rate) = clocks[n as usize % clocks.len()];
             let ts_val = offset.wrapping_add((n * 100_000 * rate / SECOND_US) as u32);
             let reading = seen.see(ts_val, 1000 + n as u16, at_us);
-            regressed += usize::from(reading == Reading::Regressed);
+            regressed += usize::from(matches!(reading, Reading::Regressed(_)));
         }
         (seen, regressed)
     }

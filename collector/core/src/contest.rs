@@ -396,6 +396,13 @@ impl Contest {
         self.syn_ack_ahead == Some(RECYCLED_ISN_AHEAD.cast_signed())
     }
 
+    /// How far ahead of its old SND.NXT a holder in TIME-WAIT began the new connection.
+    #[must_use]
+    pub fn recycled_to(&self) -> Option<i32> {
+        let timed = self.held.state == Holder::TimeWait && !self.expired;
+        self.syn_ack_ahead.filter(|_| timed)
+    }
+
     /// Takes a segment of the holder that is no SYN/ACK for this SYN. `None`: not about this SYN.
     pub fn hear_holder(&mut self, record: &Record, now_us: u64) -> Option<Event> {
         if record.has_flags(flags::RST) {

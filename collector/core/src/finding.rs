@@ -2,10 +2,12 @@
 //!
 //! Findings carry no text for people and no JSON; both are made at the edge, in the `xdpwatch` crate.
 
-use arrayvec::ArrayVec;
-use xdpwatch_prog::record::Record;
+use core::hash::{Hash, Hasher};
 
-use crate::flow::{Flow, SECOND_US};
+use arrayvec::ArrayVec;
+
+use crate::flow::SECOND_US;
+use crate::grounds::{Evidence, Grounds};
 use crate::subject::{FLOW, ids};
 use crate::tuple::Tuple;
 
@@ -111,12 +113,21 @@ impl Confidence {
 }
 
 /// One end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// IPv4 is mapped into IPv6.
     pub addr: [u8; 16],
     /// TCP port.
     pub port: u16,
+}
+
+impl Hash for Endpoint {
+    /// In two words: hashing byte by byte would cost more than the look-up.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.addr));
+        state.write_u16(self.port);
+    }
 }
 
 impl Endpoint {
@@ -145,27 +156,6 @@ pub enum About {
 
 /// An end that means nothing: see [`About`].
 pub const NO_END: Endpoint = Endpoint { addr: [0; 16], port: 0 };
-
-/// What the packets kept beside a finding are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// Headers as they were seen; alone they give the same finding again.
-    Seen,
-    /// The earlier connection's packets were gone: they are rebuilt from the flow table.
-    Rebuilt,
-}
-
-/// What a finding about a tuple that is still held rests on: enough to find its packets, or to make
-/// them anew.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Grounds {
-    /// The tuple, with the network that it lives in.
-    pub tuple: Tuple,
-    /// The first SYN.
-    pub syn: Record,
-    /// The earlier connection as it was tracked up to that; `None` if it predates the feed.
-    pub previous: Option<Flow>,
-}
 
 /// The longest window over which a rule looks at many connections, microseconds.
 const WINDOW_US: u64 = 60 * SECOND_US;
@@ -203,7 +193,7 @@ pub struct Finding {
     pub confidence: Confidence,
     /// Details under the key of the rule's name.
     pub facts: Facts,
-    /// Where its packets are to be looked for; `None` where it rests on no two incarnations.
+    /// Where its packets are to be looked for; `None` where it rests on counters.
     pub grounds: Option<Grounds>,
     /// What is kept of its packets, if anything; set at the edge.
     pub evidence: Option<Evidence>,
@@ -222,7 +212,10 @@ impl Finding {
     #[must_use]
     pub fn rests_on_since_us(&self) -> u64 {
         let began_us = self.began_ns / 1000;
-        let previous = self.grounds.and_then(|grounds| grounds.previous);
+        let previous = match &self.grounds {
+            Some(Grounds::Held(held)) => held.previous.as_ref(),
+            _ => None,
+        };
         previous.map_or(began_us.min((self.at_ns / 1000).saturating_sub(WINDOW_US)), |flow| {
             flow.last_us.min(began_us)
         })
@@ -246,9 +239,10 @@ impl Finding {
                 end.addr = name(end.addr);
             }
         }
-        let realm = self.grounds.map_or(self.vni, |grounds| grounds.tuple.realm);
+        let realm = self.grounds.as_ref().and_then(Grounds::realm).unwrap_or(self.vni);
         let tuple = match self.about {
             About::Connection => Tuple::between(self.src, self.dst, realm).0,
+            About::Feed => Tuple { a: self.src, b: self.dst, realm: 0 },
             _ => Tuple { a: self.src, b: self.dst, realm },
         };
         (self.id, self.flow_id) = ids(self.rule, self.about, &tuple, self.began_ns / 1000);
@@ -257,11 +251,21 @@ impl Finding {
                 *addr = name(*addr);
             }
         }
-        let Some(grounds) = &mut self.grounds else { return };
-        grounds.tuple = tuple;
-        grounds.syn.src_addr = name(grounds.syn.src_addr);
-        grounds.syn.dst_addr = name(grounds.syn.dst_addr);
-        if let Some(flow) = grounds.previous {
+        let mut previous = None;
+        match &mut self.grounds {
+            None => {}
+            Some(Grounds::Examples(examples)) => examples.rename(|Tuple { a, b, realm }| {
+                let [a, b] = [a, b].map(|end| Endpoint { addr: name(end.addr), ..end });
+                Tuple::between(a, b, realm).0
+            }),
+            Some(Grounds::Held(held)) => {
+                held.tuple = tuple;
+                held.syn.src_addr = name(held.syn.src_addr);
+                held.syn.dst_addr = name(held.syn.dst_addr);
+                previous = held.previous;
+            }
+        }
+        if let Some(flow) = previous {
             self.set("holder.previous_flow_id", Fact::Id(tuple.id(flow.first_us, FLOW)));
         }
     }

@@ -95,24 +95,30 @@ impl Flows {
 
     /// First step of reading ahead: the tags that the lookup will need.
     ///
-    /// Each step is meant to be taken for a whole batch before the next one is: a processor has
-    /// many reads under way at once only if they lie few instructions apart.
+    /// Each step is meant to be taken for many records before the next one is: a processor has many
+    /// reads, and many walks through page tables, under way at once only if they lie few instructions
+    /// apart.
     #[inline]
-    pub fn touch_tags(&self, key: &Key, lookup: &Lookup) {
-        match key {
-            Key::V4(_) => self.v4.touch_tags(lookup.hash),
-            Key::V6(_) => self.v6.touch_tags(lookup.hash),
+    pub fn touch_tags(&self, is_v4: bool, lookup: &Lookup) {
+        if is_v4 {
+            self.v4.touch_tags(lookup.hash);
+        } else {
+            self.v6.touch_tags(lookup.hash);
         }
     }
 
-    /// Second step: where the lookup will probably end, and what lies there.
+    /// Second step: where the lookup will probably end.
     #[inline]
-    pub fn touch_slot(&self, is_v4: bool, lookup: &mut Lookup) {
+    pub fn guess(&self, is_v4: bool, lookup: &mut Lookup) {
+        lookup.hint = if is_v4 { self.v4.guess(lookup.hash) } else { self.v6.guess(lookup.hash) };
+    }
+
+    /// Third step: what lies there.
+    #[inline]
+    pub fn touch_slot(&self, is_v4: bool, lookup: &Lookup) {
         if is_v4 {
-            lookup.hint = self.v4.guess(lookup.hash);
             self.v4.touch_slot(lookup.hint);
         } else {
-            lookup.hint = self.v6.guess(lookup.hash);
             self.v6.touch_slot(lookup.hint);
         }
     }
@@ -142,12 +148,12 @@ impl Flows {
         let Lookup { hash, hint } = *lookup;
         match key {
             Key::V4(key) => {
-                let index = self.v4.find(hash, key, hint)?;
-                Some((Place::V4(index), Entry::from_words(self.v4.value(index))))
+                let (index, words) = self.v4.find(hash, key, hint)?;
+                Some((Place::V4(index), Entry::from_words(&words)))
             }
             Key::V6(key) => {
-                let index = self.v6.find(hash, key, hint)?;
-                Some((Place::V6(index), Entry::from_words(self.v6.value(index))))
+                let (index, words) = self.v6.find(hash, key, hint)?;
+                Some((Place::V6(index), Entry::from_words(&words)))
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::flow::{Flow, State};
 use crate::flows::Place;
 use crate::holding::holder;
 use crate::holes::hole;
+use crate::host::linux::RECYCLED_ISN_AHEAD;
 use crate::output::{Kind, Output};
 use crate::packed_step::PackedStep;
 use crate::relation::{Relation, Seen, answers_for_unknown, begins_unseen, relation};
@@ -113,6 +114,11 @@ impl Watch {
         }
         let held_by_sender = flow.state == State::TimeWait && flow.closer() == seen.sender;
         self.counters.self_reuse += u64::from(held_by_sender);
+        let old_next = flow.end(seen.sender).next;
+        if held_by_sender && seen.record.seq == old_next.wrapping_add(RECYCLED_ISN_AHEAD) {
+            let kind = Kind::ProvenLinux(seen.tuple().end(seen.sender));
+            out.push(Output { at_ns: seen.now_us * 1000, key: seen.key, kind });
+        }
         self.replace(seen, place, entry, out);
     }
 

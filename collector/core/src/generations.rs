@@ -30,6 +30,10 @@ impl<K: Copy + Eq + Hash, V> Generations<K, V> {
     /// The entry with this key, which stays for longer by being asked for.
     pub fn touch(&mut self, key: &K) -> Option<&mut V> {
         if !self.young.contains_key(key) {
+            // Nothing there: then the key need not be hashed.
+            if self.old.is_empty() {
+                return None;
+            }
             let value = self.old.remove(key)?;
             self.insert(*key, value);
         }
@@ -43,7 +47,9 @@ impl<K: Copy + Eq + Hash, V> Generations<K, V> {
             self.old.clear();
             core::mem::swap(&mut self.young, &mut self.old);
         }
-        self.old.remove(&key);
+        if !self.old.is_empty() {
+            self.old.remove(&key);
+        }
         self.young.insert(key, value);
     }
 

@@ -4,6 +4,7 @@
 //! at once when it begins, then at most once per interval if something changed, soon when it got
 //! worse, and once more when all of it is resolved and quiet. Time comes in; all memory is bounded.
 
+pub mod config;
 pub mod pool;
 pub mod tally;
 
@@ -15,7 +16,8 @@ use hashbrown::HashMap;
 
 use crate::finding::{About, Endpoint, Fact, Finding, Rule, State};
 use crate::tuple::Fnv;
-use pool::{Pool, Prefixes, pool};
+pub use config::Config;
+use pool::{Pool, pool};
 use tally::Tally;
 
 /// Groups at a time; more fall into the groups of their whole service or rule.
@@ -30,34 +32,6 @@ const MEMBERS: usize = 1 << 17;
 /// Salts of the ids that leave the process, apart from those of tuples.
 const KEY: u64 = 0x6772_6f75_7000_0001;
 const ID: u64 = 0x6772_6f75_7000_0002;
-
-/// Choices of grouping.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// Two updates of a group are at least this far apart, nanoseconds.
-    pub interval_ns: u64,
-    /// A group that got worse is told of this long after, so that what comes with it is in it.
-    pub worse_ns: u64,
-    /// A group is resolved when for this long after its last finding's end nothing came.
-    pub quiet_ns: u64,
-    /// A group is resolved when for this long nothing was heard of what still fires.
-    pub stale_ns: u64,
-    /// What a source pool is.
-    pub prefixes: Prefixes,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let second_ns = 1_000_000_000;
-        Self {
-            interval_ns: 60 * second_ns,
-            worse_ns: second_ns,
-            quiet_ns: 120 * second_ns,
-            stale_ns: 24 * 3600 * second_ns,
-            prefixes: Prefixes::default(),
-        }
-    }
-}
 
 /// What makes a group one. `None` where the finding is not about it, or too many were told apart
 /// already.
@@ -189,6 +163,22 @@ impl Groups {
             members: HashMap::with_hasher(state),
             due: BTreeSet::new(),
             counts: Counts::default(),
+        }
+    }
+
+    /// Other intervals count from now on. What groups are about stays as it began: with other prefixes
+    /// the groups that stand would never meet their findings again.
+    pub fn retune(&mut self, config: Config, now_ns: u64, tell: &mut impl FnMut(Change<'_>)) {
+        self.tick(now_ns, tell);
+        self.config = Config { prefixes: self.config.prefixes, ..config };
+        let all: Vec<_> = self.groups.keys().copied().collect();
+        for identity in all {
+            self.schedule(identity);
+            let Some(group) = self.groups.get_mut(&identity) else { continue };
+            // With a shorter interval it may have been due already: nothing is told in the past.
+            self.due.remove(&(group.due_ns, group.id, identity));
+            group.due_ns = group.due_ns.max(now_ns);
+            self.due.insert((group.due_ns, group.id, identity));
         }
     }
 

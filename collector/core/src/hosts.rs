@@ -7,8 +7,8 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use crate::finding::{Fact, Finding};
-use crate::host::{Model, Refusal};
-use crate::lines::Line;
+use crate::host::{Model, Refusal, openbsd};
+use crate::lines::{Clock, Line, Reading};
 
 /// Hosts remembered at most.
 const HOSTS: usize = 1 << 14;
@@ -22,37 +22,66 @@ const ON_LINE: u32 = 2;
 /// As many refusals left without an answer, and none answered, are no loss.
 const SILENT: u32 = 3;
 
-/// What a host's initial sequence numbers say of its clock.
+/// As many are enough of a host whose timestamps count milliseconds, as FreeBSD's do.
+const SILENT_PER_MS: u32 = 2;
+
+/// As many SYN/ACKs out of TIME-WAIT, all of them such as OpenBSD's, are OpenBSD's: one of four is by
+/// chance.
+const RECYCLED: u32 = 8;
+
+/// What a host's first sequence numbers and timestamps say of its clocks.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct OnLines {
+struct Numbers {
     ns64: u32,
     ns128: u32,
+    mib_per_s: u32,
+    mib_per_s_in_steps: u32,
     neither: u32,
+    per_ms: u32,
+    slower: u32,
+    jumped: u32,
 }
 
-impl OnLines {
-    /// A number was compared with the one before on its tuple.
-    pub fn note(&mut self, line: Line) {
-        let count = match line {
-            Line::Ns64 => &mut self.ns64,
-            Line::Ns128 => &mut self.ns128,
-            Line::Neither => &mut self.neither,
+impl Numbers {
+    /// A connection's were compared with those of the one before on its tuple. That its timestamps go on
+    /// at 1 kHz names no system, but shows that the same host speaks: then one number on a line is as good
+    /// as two.
+    fn note(&mut self, reading: Reading) {
+        let worth = if reading.clock == Some(Clock::PerMs) { ON_LINE } else { 1 };
+        let (line, worth) = match reading.line {
+            Line::Ns64 => (&mut self.ns64, worth),
+            Line::Ns128 => (&mut self.ns128, worth),
+            Line::MibPerS => (&mut self.mib_per_s, worth),
+            Line::MibPerSInSteps => (&mut self.mib_per_s_in_steps, worth),
+            Line::Neither => (&mut self.neither, 1),
         };
-        *count = count.saturating_add(1);
+        *line = line.saturating_add(worth);
+        let clock = match reading.clock {
+            Some(Clock::PerMs) => &mut self.per_ms,
+            Some(Clock::Slower) => &mut self.slower,
+            Some(Clock::Jumped) => &mut self.jumped,
+            None => return,
+        };
+        *clock = clock.saturating_add(1);
     }
 
     /// The model whose clock it is: some numbers are off it where TIME-WAIT is recycled, or several hosts
     /// share the address, but as many must lie on it.
     fn model(&self) -> Option<Model> {
-        let Self { ns64, ns128, neither } = *self;
-        let is_it = |on: u32, off: u32| on >= ON_LINE && on >= off;
-        if is_it(ns64, ns128.saturating_add(neither)) {
-            Some(Model::Linux)
-        } else if is_it(ns128, ns64.saturating_add(neither)) {
-            Some(Model::MacOs)
-        } else {
-            None
-        }
+        let lines = [
+            (self.ns64, Model::Linux),
+            (self.ns128, Model::MacOs),
+            (self.mib_per_s, Model::FreeBsd),
+            (self.mib_per_s_in_steps, Model::OpenBsd),
+        ];
+        let all = lines.iter().fold(self.neither, |all, (on, _)| all.saturating_add(*on));
+        let is_it = |(on, _): &&(u32, Model)| *on >= ON_LINE && *on >= all - *on;
+        lines.iter().find(is_it).map(|(_, model)| *model)
+    }
+
+    /// Whether the timestamps go on from one connection to the next on a tuple.
+    fn goes_on(&self) -> bool {
+        self.per_ms + self.slower > 0
     }
 }
 
@@ -63,8 +92,13 @@ pub struct Known {
     pub longer_us: u64,
     /// Whether it proved to be Linux.
     pub is_linux: bool,
-    /// What its initial sequence numbers say.
-    pub lines: OnLines,
+    /// What its SYN/ACKs say.
+    accepted: Numbers,
+    /// What its SYNs say.
+    opened: Numbers,
+    /// SYN/ACKs out of TIME-WAIT that may be OpenBSD's, and others.
+    recycled: u32,
+    recycled_otherwise: u32,
     /// SYNs refused by their sequence number that it left unanswered.
     silent: u32,
     /// Whether it answered one.
@@ -74,21 +108,54 @@ pub struct Known {
 }
 
 impl Known {
+    /// The first numbers of one of its connections were compared with those of the one before.
+    pub fn began(&mut self, reading: Reading) {
+        let numbers = if reading.opened { &mut self.opened } else { &mut self.accepted };
+        numbers.note(reading);
+    }
+
+    /// It accepted a SYN out of TIME-WAIT, with a number so far ahead of its old SND.NXT.
+    pub fn recycled(&mut self, ahead: i32) {
+        let fits = openbsd::may_recycle_to(ahead);
+        let count = if fits { &mut self.recycled } else { &mut self.recycled_otherwise };
+        *count = count.saturating_add(1);
+    }
+
     /// A SYN was refused by its sequence number, with or without an answer.
     pub fn refused(&mut self, refusal: Refusal) {
         match refusal {
             Refusal::Silence => self.silent = self.silent.saturating_add(1),
-            Refusal::Ack | Refusal::Unknown => self.answered = true,
+            Refusal::Ack => self.answered = true,
         }
     }
 
-    /// Whose TCP it is, surest evidence first. Silence is FreeBSD's answer: OpenBSD's is not known.
+    /// Whose TCP it is, surest evidence first.
     fn model(&self) -> Option<Model> {
-        let silent = self.silent >= SILENT && !self.answered;
         self.is_linux
             .then_some(Model::Linux)
-            .or_else(|| self.lines.model())
-            .or_else(|| silent.then_some(Model::FreeBsd))
+            .or_else(|| self.accepted.model())
+            .or_else(|| self.is_openbsd().then_some(Model::OpenBsd))
+            .or_else(|| self.opened.model())
+            .or_else(|| self.is_freebsd().then_some(Model::FreeBsd))
+    }
+
+    /// OpenBSD numbers what it recycles by a rule of its own, and gives each connection that it accepts
+    /// another timestamp offset, also on the same tuple.
+    fn is_openbsd(&self) -> bool {
+        let alike = self.recycled >= RECYCLED && self.recycled_otherwise == 0;
+        alike && !self.accepted.goes_on()
+    }
+
+    /// Silence where the sequence number refuses is FreeBSD's: OpenBSD and macOS answer there. FreeBSD's
+    /// timestamps go on at 1 kHz; where others do not, silence was loss.
+    fn is_freebsd(&self) -> bool {
+        let Numbers { per_ms, slower, jumped, .. } = self.accepted;
+        let enough = match () {
+            () if slower + jumped > per_ms => return false,
+            () if per_ms > 0 => SILENT_PER_MS,
+            () => SILENT,
+        };
+        self.silent >= enough && !self.answered
     }
 }
 

@@ -41,6 +41,7 @@ pub mod tuple;
 
 pub mod detect;
 pub mod finding;
+pub mod grounds;
 pub mod subject;
 
 pub mod aggregate;

@@ -31,8 +31,10 @@ pub enum Kind {
         /// How much longer at least, microseconds.
         longer_us: u64,
     },
-    /// A holder's answer proves that its kernel is Linux: it recycled TIME-WAIT as only Linux does.
+    /// A host proves that its kernel is Linux: it recycled TIME-WAIT as only Linux does.
     ProvenLinux(Endpoint),
+    /// A holder accepted a SYN out of TIME-WAIT, with an ISN so far ahead of its old SND.NXT.
+    Recycled(Endpoint, i32),
     /// A holder answered otherwise than its model's verdict foretold.
     Contradicted(Endpoint, Model),
     /// What a refusal by the sequence number got of a holder in TIME-WAIT.

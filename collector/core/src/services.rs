@@ -3,6 +3,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -20,12 +21,20 @@ const SERVICES: usize = 1 << 13;
 const BEGINNINGS: usize = 1 << 16;
 
 /// A server's address and port within one virtual network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Service {
     /// Where it listens.
     pub end: Endpoint,
     /// The network it lives in, as in [`Tuple`].
     pub realm: u32,
+}
+
+impl Hash for Service {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.end.addr));
+        state.write_u64(u64::from(self.end.port) << 32 | u64::from(self.realm));
+    }
 }
 
 impl Service {
@@ -34,6 +43,15 @@ impl Service {
     pub fn of(step: &Step, tuple: &Tuple) -> Self {
         Self { end: tuple.end(step.client.peer()), realm: tuple.realm }
     }
+}
+
+/// A connection that a service took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Whose.
+    pub client: Endpoint,
+    /// When, microseconds.
+    pub at_us: u64,
 }
 
 /// The SYN/ACK that a connection began with.
@@ -48,9 +66,9 @@ pub struct Beginning {
 /// Services and beginnings, from steps in order of time. All memory is bounded.
 #[derive(Debug)]
 pub struct Services {
-    /// When a service last took a connection, microseconds.
-    alive: HashMap<Service, u64, RandomState>,
-    older: HashMap<Service, u64, RandomState>,
+    /// The connection that each service took last.
+    alive: HashMap<Service, Taken, RandomState>,
+    older: HashMap<Service, Taken, RandomState>,
     beginnings: Vec<(u64, Beginning)>,
     state: RandomState,
 }
@@ -74,7 +92,7 @@ impl Services {
             core::mem::swap(&mut self.alive, &mut self.older);
             self.alive.clear();
         }
-        self.alive.insert(service, at_us);
+        self.alive.insert(service, Taken { client: tuple.end(step.client), at_us });
         if step.has(flags::SYN) {
             let hash = tuple.key().hash_with(&self.state);
             let beginning = Beginning { next: step.seq.wrapping_add(1), at_us };
@@ -85,6 +103,12 @@ impl Services {
     /// When this service last took a connection, microseconds, as far as remembered.
     #[must_use]
     pub fn alive_us(&self, service: &Service) -> Option<u64> {
+        self.last(service).map(|taken| taken.at_us)
+    }
+
+    /// The connection that this service took last, as far as remembered.
+    #[must_use]
+    pub fn last(&self, service: &Service) -> Option<Taken> {
         self.alive.get(service).or_else(|| self.older.get(service)).copied()
     }
 

@@ -36,6 +36,14 @@ impl Shares {
         Self { period_us: period_us.max(1), services, overflow: 0 }
     }
 
+    /// Periods are this long from now on; the counts of earlier ones count for nothing.
+    pub fn retune(&mut self, period_us: u64) {
+        if self.period_us != period_us.max(1) {
+            self.period_us = period_us.max(1);
+            self.services.clear();
+        }
+    }
+
     /// Counts a connection.
     pub fn one(&mut self, service: Service, at_us: u64) {
         if let Some(share) = self.share(service, at_us) {

@@ -33,6 +33,9 @@ impl Speaker<'_> {
         if contest.recycled() {
             push(Kind::ProvenLinux(host));
         }
+        if let Some(ahead) = contest.recycled_to().filter(|_| event == Event::Connected) {
+            push(Kind::Recycled(host, ahead));
+        }
         let settled = matches!(event, Event::Connected | Event::Failed);
         if settled && tuple_reuse::contradicted(contest) {
             push(Kind::Contradicted(host, contest.model));

@@ -10,6 +10,8 @@ use arrayvec::ArrayVec;
 use crate::contest::Contest;
 use crate::detect::Seen;
 use crate::finding::{About, Confidence, Endpoint, Fact, Facts, Finding, NO_END, Rule, State};
+use crate::flow::Flow;
+use crate::grounds::{Example, Examples, Grounds, Sign};
 use crate::legs::Leg;
 use crate::services::Service;
 use crate::tuple::{Side, Tuple, vlans};
@@ -126,6 +128,13 @@ impl Subject {
     #[must_use]
     pub fn leg(&self) -> Leg {
         Leg { client: self.src(), server: self.dst() }
+    }
+
+    /// The connection as what a finding rests on; `flow`: as it was tracked at `at_us`, if its packets
+    /// may be gone.
+    #[must_use]
+    pub fn grounds(&self, at_us: u64, sign: Sign, flow: Option<Flow>) -> Option<Grounds> {
+        Examples::one(Example { tuple: self.tuple, at_us, sign }).tracked(flow).grounds()
     }
 
     /// A finding of this rule at `at_us`: sure, of severity 3, without cause and facts. The same rule,

@@ -26,9 +26,19 @@ pub const VALUE: usize = crate::entry::WORDS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Index(usize);
 
-/// Where an entry probably lies. A wrong hint costs time, nothing else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hint(usize);
+/// Where an entry with this tag probably lies. A wrong hint costs time, nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint {
+    slot: usize,
+    tag: u8,
+}
+
+impl Default for Hint {
+    /// Nowhere.
+    fn default() -> Self {
+        Self { slot: usize::MAX, tag: FREE }
+    }
+}
 
 /// What an insert did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,49 +119,50 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
     #[inline]
     #[must_use]
     pub fn guess(&self, hash: u64) -> Hint {
-        let groups = self.groups(hash);
-        Hint(first_slot(groups, self.matches(groups, tag_of(hash))))
+        let (groups, tag) = (self.groups(hash), tag_of(hash));
+        let found = self.matches(groups, tag);
+        // A newcomer will probably be put where there is room now.
+        let room = || self.free_slot(groups).unwrap_or(groups[0] * GROUP);
+        let slot = if found != 0 { first_slot(groups, found) } else { room() };
+        Hint { slot, tag }
     }
 
     /// Fetches the slot that the hint names, so that it is near when the lookup comes.
     #[inline]
     pub fn touch_slot(&self, hint: Hint) {
-        let at = self.at(hint.0);
+        let at = self.at(hint.slot);
         for line in 0..SLOT / LINE_WORDS {
             self.words.get(at + line * LINE_WORDS).into_iter().for_each(fetch);
         }
     }
 
-    /// The entry with this key, looked for first where the hint says.
-    #[inline]
+    /// The entry with this key and its value, looked for first where the hint says.
+    #[inline(always)]
     #[must_use]
-    pub fn find(&self, hash: u64, key: &[u64; KEY], hint: Hint) -> Option<Index> {
-        let tag = self.tags.as_flattened().get(hint.0);
-        if tag == Some(&tag_of(hash)) && self.has_key(hint.0, key) {
-            return Some(Index(hint.0));
+    pub fn find(&self, hash: u64, key: &[u64; KEY], hint: Hint) -> Option<(Index, [u64; VALUE])> {
+        if self.tags.as_flattened().get(hint.slot) == Some(&hint.tag) {
+            let slot = self.slot(hint.slot);
+            if begins_with(slot, key) {
+                return Some((Index(hint.slot), value_of::<KEY, SLOT>(slot)));
+            }
         }
-        self.search(hash, key)
+        let index = self.search(hash, *key)?;
+        Some((index, *self.value(index)))
     }
 
-    /// As [`Self::find`], without a hint.
+    /// Where the entry with this key lies. The key is a copy, so that the caller's can be kept in registers.
     #[inline(never)]
-    fn search(&self, hash: u64, key: &[u64; KEY]) -> Option<Index> {
+    fn search(&self, hash: u64, key: [u64; KEY]) -> Option<Index> {
         let groups = self.groups(hash);
         let mut found = self.matches(groups, tag_of(hash));
         while found != 0 {
             let slot = first_slot(groups, found);
-            if self.has_key(slot, key) {
+            if begins_with(self.slot(slot), &key) {
                 return Some(Index(slot));
             }
             found &= found - 1;
         }
         None
-    }
-
-    #[inline]
-    fn has_key(&self, slot: usize, key: &[u64; KEY]) -> bool {
-        let differing = self.slot(slot).iter().zip(key).fold(0, |d, (a, b)| d | (a ^ b));
-        differing == 0
     }
 
     #[inline]
@@ -257,13 +268,14 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         for _ in 0..groups.min(self.tags.len()) {
             let group = self.cursor;
             self.cursor = (group + 1) % self.tags.len();
-            if self.tags[group] == [FREE; GROUP] {
-                continue;
-            }
-            for lane in 0..GROUP {
-                let index = Index(group * GROUP + lane);
-                if self.tags[group][lane] != FREE && is_over(self.key(index), self.value(index)) {
-                    self.remove(index);
+            let free = matches(&self.tags[group], FREE);
+            let begin = self.at(group * GROUP);
+            let slots = self.words[begin..begin + GROUP * SLOT].chunks_exact(SLOT);
+            for ((lane, slot), tag) in slots.enumerate().zip(&mut self.tags[group]) {
+                let is_held = free >> lane & 1 == 0;
+                if is_held && is_over(first(slot), first(&slot[KEY..])) {
+                    *tag = FREE;
+                    self.used -= 1;
                 }
             }
         }
@@ -318,6 +330,24 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
     }
 }
 
+/// The first words of a slot or of its value.
+#[inline]
+fn first<const N: usize>(words: &[u64]) -> &[u64; N] {
+    words.first_chunk().unwrap_or(&[0; N])
+}
+
+/// Whether the slot's key is this.
+#[inline]
+fn begins_with<const KEY: usize, const SLOT: usize>(slot: &[u64; SLOT], key: &[u64; KEY]) -> bool {
+    slot.iter().zip(key).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0
+}
+
+/// The slot's value.
+#[inline]
+fn value_of<const KEY: usize, const SLOT: usize>(slot: &[u64; SLOT]) -> [u64; VALUE] {
+    core::array::from_fn(|n| slot[KEY + n])
+}
+
 /// A byte of the hash that is never 0, mixed so that it is not the group's own bits again.
 #[inline]
 fn tag_of(hash: u64) -> u8 {
@@ -332,107 +362,4 @@ fn first_slot(groups: [usize; 2], found: u32) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::HashMap;
-
-    type Small = Table<2, 8>;
-
-    fn hash(key: [u64; 2]) -> u64 {
-        ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(key)
-    }
-
-    fn find(table: &Small, key: [u64; 2]) -> Option<Index> {
-        let hint = table.guess(hash(key));
-        let found = table.find(hash(key), &key, hint);
-        assert_eq!(found, table.find(hash(key), &key, Hint::default()), "the hint changes nothing");
-        found
-    }
-
-    #[test]
-    fn slots_begin_at_cache_lines() {
-        let table = Small::new(100);
-        assert_eq!(table.words[table.skip..].as_ptr() as usize % 64, 0);
-        assert_eq!(table.capacity(), 112);
-    }
-
-    #[test]
-    fn it_fills_to_most_of_its_capacity_before_it_refuses() {
-        let mut table = Small::new(100_000);
-        let placed = (0..100_000u64)
-            .take_while(|n| {
-                let key = [*n, 7];
-                let kept = |_: &[u64; VALUE]| None;
-                table.insert(hash(key), &key, &[*n; VALUE], false, kept) != Insert::Full
-            })
-            .count();
-        assert!(placed > 85_000, "{placed}");
-    }
-
-    #[test]
-    fn the_highest_score_is_replaced_and_none_is_kept() {
-        let mut table = Small::new(32);
-        for n in 0..32u64 {
-            table.insert(hash([n, 0]), &[n, 0], &[n; VALUE], false, |_| None);
-        }
-        let full = table.used();
-        let key = [99, 0];
-        let kept = table.insert(hash(key), &key, &[99; VALUE], true, |_| None);
-        assert_eq!(kept, Insert::Full);
-        let old = table.insert(hash(key), &key, &[99; VALUE], true, |value| Some(value[0]));
-        assert!(matches!(old, Insert::Replaced(_, value) if value[0] > 0), "{old:?}");
-        assert_eq!(table.used(), full);
-        assert!(find(&table, key).is_some());
-    }
-
-    #[test]
-    fn room_is_made_until_nearly_all_slots_are_taken() {
-        let mut table = Small::new(100_000);
-        let kept = |_: &[u64; VALUE]| None;
-        let placed = (0..100_000u64)
-            .take_while(|n| {
-                let key = [*n, 7];
-                table.make_room(hash(key), |key| hash(*key));
-                table.insert(hash(key), &key, &[*n; VALUE], false, kept) != Insert::Full
-            })
-            .count() as u64;
-        assert!(placed > 97_000, "{placed}");
-        for n in 0..placed {
-            let found = find(&table, [n, 7]);
-            assert_eq!(found.map(|at| *table.value(at)), Some([n; VALUE]));
-        }
-        assert_eq!(table.used() as u64, placed);
-    }
-
-    proptest! {
-        /// Any sequence of inserts, lookups and removals gives what a plain map gives.
-        #[test]
-        fn it_is_a_map(steps in prop::collection::vec((0u64..200, 0u8..4), 1..600)) {
-            let mut table = Small::new(2000);
-            let mut model = HashMap::new();
-            for (n, step) in steps {
-                let key = [n, n ^ 5];
-                let found = find(&table, key);
-                prop_assert_eq!(found.map(|at| table.value(at)[0]), model.get(&n).copied());
-                match (step, found) {
-                    (0, Some(at)) => {
-                        table.remove(at);
-                        model.remove(&n);
-                    }
-                    (_, Some(at)) => {
-                        table.set(at, &[n + 1; VALUE]);
-                        model.insert(n, n + 1);
-                    }
-                    (_, None) => {
-                        table.insert(hash(key), &key, &[n; VALUE], false, |_| None);
-                        model.insert(n, n);
-                    }
-                }
-                prop_assert_eq!(table.used(), model.len());
-            }
-            table.sweep(usize::MAX, |_, _| true);
-            prop_assert_eq!(table.used(), 0);
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! Two ids leave the process (`flow_id`, `alert.id`): they are hashed with a fixed key, so that the
 //! same capture gives the same ids everywhere. The table's own hash is keyed at random.
 
-use core::hash::{BuildHasher, Hasher};
+use core::hash::{BuildHasher, Hash, Hasher};
 
 use ahash::RandomState;
 use xdpwatch_prog::record::Record;
@@ -46,7 +46,7 @@ impl Side {
 }
 
 /// A 4-tuple within one virtual network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tuple {
     /// The lower end.
     pub a: Endpoint,
@@ -54,6 +54,13 @@ pub struct Tuple {
     pub b: Endpoint,
     /// The network it lives in: VNI, with the VLAN ids folded in when they are part of the key.
     pub realm: u32,
+}
+
+impl Hash for Tuple {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().feed(state);
+    }
 }
 
 impl Tuple {
@@ -135,7 +142,7 @@ pub enum Key {
 
 impl Key {
     /// The key of a record's tuple, and which end sent it: what [`Tuple::of`] and [`Tuple::key`] give.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(record: &Record, vlan_key: bool) -> (Self, Side) {
         let (Some(src), Some(dst)) = (v4(&record.src_addr), v4(&record.dst_addr)) else {
@@ -186,16 +193,21 @@ impl Key {
     #[must_use]
     pub fn hash_with(&self, state: &RandomState) -> u64 {
         let mut hasher = state.build_hasher();
+        self.feed(&mut hasher);
+        hasher.finish()
+    }
+
+    #[inline]
+    fn feed<H: Hasher>(&self, state: &mut H) {
         let two = |a: u64, b: u64| u128::from(a) << 64 | u128::from(b);
         match *self {
-            Self::V4([ends, last]) => hasher.write_u128(two(ends, last)),
+            Self::V4([ends, last]) => state.write_u128(two(ends, last)),
             Self::V6([a, b, c, d, last]) => {
-                hasher.write_u128(two(a, b));
-                hasher.write_u128(two(c, d));
-                hasher.write_u64(last);
+                state.write_u128(two(a, b));
+                state.write_u128(two(c, d));
+                state.write_u64(last);
             }
         }
-        hasher.finish()
     }
 }
 

@@ -25,8 +25,12 @@ use crate::tuple::{Key, Side, Tuple};
 pub use crate::output::{Kind, Output};
 pub use crate::tuple::{owner, owner_of};
 
-/// Records whose table lines are fetched together: enough to hide a memory access behind others.
+/// Records looked at together: enough to hide a memory access behind others.
 const BATCH: usize = 64;
+
+/// Records whose table lines are on their way while as many are worked on. More than a core can wait for
+/// at once would keep it from what lies near.
+const AHEAD: usize = 16;
 
 /// Records between two steps of the sweep, whatever the size of the batches.
 const SWEEP_RECORDS: u64 = 64;
@@ -81,6 +85,7 @@ pub struct Watch {
 }
 
 /// A record whose turn is to come, as far as it can be known before.
+#[derive(Clone, Copy)]
 struct Coming {
     /// The key of an IPv4 tuple; longer ones are taken from the record once more.
     key: Option<[u64; 2]>,
@@ -108,39 +113,68 @@ impl Watch {
         }
     }
 
+    /// Other hosts are configured, and accepted reuse is reported or not, from now on. Tuples and what is
+    /// contested stay as they are.
+    pub fn retune(&mut self, hosts: &Hosts, all_reuse: bool) {
+        self.config.hosts.clone_from(hosts);
+        self.config.all_reuse = all_reuse;
+    }
+
     /// Takes records in order of time and appends what follows from them.
     pub fn observe(&mut self, records: &[Record], out: &mut Vec<Output>) {
         for batch in records.chunks(BATCH) {
-            let coming = self.read_ahead(batch);
-            for (record, coming) in batch.iter().zip(&coming) {
-                let key = match coming.key {
-                    Some(key) => Key::V4(key),
-                    None => Key::of(record, self.config.vlan_key).0,
-                };
-                let Coming { sender, lookup, now_us, .. } = *coming;
-                self.observe_one(&Seen { record, key, sender, lookup, now_us }, out);
+            let mut coming = ArrayVec::<Coming, BATCH>::new();
+            self.read_ahead(batch, &mut coming);
+            let mut blocks = coming.chunks_mut(AHEAD);
+            let mut block = blocks.next().unwrap_or_default();
+            self.fetch(block);
+            for records in batch.chunks(AHEAD) {
+                let next = blocks.next().unwrap_or_default();
+                self.fetch(next);
+                for (record, coming) in records.iter().zip(&*block) {
+                    self.observe_one(&self.seen(record, coming), out);
+                }
+                block = next;
             }
         }
     }
 
-    /// Looks the batch's tuples up as far as the processor can for many at once: their table lines
-    /// are near when their turn comes.
+    #[inline(always)]
+    fn seen<'a>(&self, record: &'a Record, coming: &Coming) -> Seen<'a> {
+        let Coming { key, sender, lookup, now_us } = *coming;
+        let key = match key {
+            Some(key) => Key::V4(key),
+            None => Key::of(record, self.config.vlan_key).0,
+        };
+        Seen { record, key, sender, lookup, now_us }
+    }
+
+    /// Looks the batch's tuples up as far as can be without waiting: the tags of their groups are near
+    /// when their turn to be fetched comes.
     #[inline(never)]
-    fn read_ahead(&self, batch: &[Record]) -> ArrayVec<Coming, BATCH> {
+    fn read_ahead(&self, batch: &[Record], coming: &mut ArrayVec<Coming, BATCH>) {
         let mut now_us = self.now_us;
-        let mut coming = ArrayVec::new();
         for record in batch {
             now_us = now_us.max(record.at_ns / 1000);
             let (key, sender) = Key::of(record, self.config.vlan_key);
             let lookup = self.flows.lookup(&key);
-            self.flows.touch_tags(&key, &lookup);
             let key = if let Key::V4(key) = key { Some(key) } else { None };
             coming.push(Coming { key, sender, lookup, now_us });
         }
-        for Coming { key, lookup, .. } in &mut coming {
+        for Coming { key, lookup, .. } in coming {
+            self.flows.touch_tags(key.is_some(), lookup);
+        }
+    }
+
+    /// Fetches the records' table lines, to be near when their turn comes.
+    #[inline(never)]
+    fn fetch(&self, coming: &mut [Coming]) {
+        for Coming { key, lookup, .. } in &mut *coming {
+            self.flows.guess(key.is_some(), lookup);
+        }
+        for Coming { key, lookup, .. } in coming {
             self.flows.touch_slot(key.is_some(), lookup);
         }
-        coming
     }
 
     /// Lets time pass: what is due by `now_ns` is appended, with its own deadline as its time.

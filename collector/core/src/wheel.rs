@@ -46,11 +46,20 @@ impl Wheel {
     /// As many are under way at `now_us`; up to a second longer than they last.
     #[must_use]
     pub fn count(&self, now_us: u64) -> u64 {
+        self.seconds(now_us).sum()
+    }
+
+    /// Whether none is under way at `now_us`. Cheaper than counting: the latest are looked at first.
+    #[must_use]
+    pub fn is_empty(&self, now_us: u64) -> bool {
+        self.seconds(now_us).rev().all(|count| count == 0)
+    }
+
+    /// The counts that are not over, oldest first.
+    fn seconds(&self, now_us: u64) -> impl DoubleEndedIterator<Item = u64> {
         let oldest_s = (now_us / SECOND_US).saturating_sub(SECONDS - 1);
         let oldest_s = oldest_s.max(self.newest_s.saturating_sub(SECONDS - 1));
-        (oldest_s..=self.newest_s)
-            .map(|second| u64::from(self.counts[(second % SECONDS) as usize]))
-            .sum()
+        (oldest_s..=self.newest_s).map(|second| u64::from(self.counts[(second % SECONDS) as usize]))
     }
 }
 
@@ -88,6 +97,8 @@ mod tests {
             let since = (now / SECOND_US - (SECONDS - 1)) * SECOND_US;
             let exact = all.iter().filter(|at| **at >= since).count() as u64;
             prop_assert_eq!(wheel.count(now), exact);
+            let later = now + 59 * SECOND_US;
+            prop_assert_eq!(wheel.is_empty(later), wheel.count(later) == 0);
         }
     }
 }

@@ -39,7 +39,7 @@ fn census(script: &str, seconds: u64) -> (String, String) {
             watch.observe(&[*record], &mut out);
         }
     }
-    out.drain(..).for_each(|output| aggregate.handle(output, &mut |_| {}));
+    out.drain(..).for_each(|output| aggregate.handle(&output, &mut |_| {}));
     let census = aggregate.census(script::BEGIN_NS + seconds * 1_000_000_000);
     (words(&census.services, 80), words(&census.sources, 0))
 }

@@ -24,7 +24,7 @@ fn loss_fires_and_is_resolved_after_three_clean_windows() {
             let second = (finding.at_ns - BEGIN_NS) / 1_000_000_000;
             said.push((second, finding.state, finding.severity, finding.fact("share")));
         };
-        out.drain(..).for_each(|output| aggregate.handle(output, &mut say));
+        out.drain(..).for_each(|output| aggregate.handle(&output, &mut say));
         aggregate.feed(FeedFacts { loss_ppm, ..FeedFacts::default() });
     }
     assert_eq!(
@@ -69,7 +69,7 @@ fn split_feed(share_percent: u64) -> Vec<(State, u8, Option<Fact>, Option<Fact>)
             (split, of(server, client, 3_000_000, flags::ACK, 901, 101)),
         ] {
             workers[worker].observe(&[record], &mut out);
-            out.drain(..).for_each(|output| aggregate.handle(output, &mut say));
+            out.drain(..).for_each(|output| aggregate.handle(&output, &mut say));
         }
     }
     aggregate.finish(BEGIN_NS + 30_000_000_000, &mut say);

@@ -303,3 +303,29 @@ fn a_finding_that_fires_again_with_another_cause_is_counted_with_its_last() {
     assert_eq!(causes.first(), Some(&("ports_forecast", 1)));
     assert_eq!(causes.last(), Some(&("ports_held", 1)));
 }
+
+#[test]
+fn other_intervals_count_from_now_on_and_groups_keep_their_ids() {
+    let mut groups = Groups::new(Config::default(), SEEDS);
+    let mut told = Vec::new();
+    let id = groups.handle(&finding(1, 10 * S, Firing, 2), &mut |_| {});
+    groups.handle(&finding(2, 11 * S, Firing, 2), &mut |_| {});
+    let mut take = |change: Change<'_>| told.push((change.group.id, Told::of(&change)));
+    let short = Config { interval_ns: 5 * S, quiet_ns: 20 * S, ..Config::default() };
+    groups.retune(short, 30 * S, &mut take);
+    // The news of 11 s would have been due at 15 s by the new interval: nothing is told in the past.
+    groups.tick(30 * S, &mut take);
+    groups.handle(&finding(1, 31 * S, Resolved, 2), &mut take);
+    groups.handle(&finding(2, 32 * S, Resolved, 2), &mut take);
+    groups.tick(100 * S, &mut take);
+    assert!(told.iter().all(|(told_id, _)| *told_id == id), "{told:#?}");
+    let told: Vec<_> = told.into_iter().map(|(_, told)| told).collect();
+    assert_told(
+        &told,
+        &[
+            (30, Firing, 2, 2, 2, 2, true),
+            (35, Firing, 3, 2, 0, 2, true),
+            (52, Resolved, 4, 2, 0, 2, false),
+        ],
+    );
+}

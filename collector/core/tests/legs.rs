@@ -5,6 +5,7 @@ mod balancer;
 
 use balancer::{BEGIN_US, Dice, Traffic, end};
 use xdpwatch_core::detect::Limits;
+use xdpwatch_core::finding::Fact;
 use xdpwatch_core::legs::{Given, Leg};
 use xdpwatch_core::prefix::Prefix;
 
@@ -78,6 +79,32 @@ fn one_number_from_one_or_to_one_joins_nothing() {
         traffic.lonely(leg, 900, at_us, 200);
     }
     let score = traffic.judge("one number from one, then to one");
+    assert_eq!(score.wrong, 0, "{score}");
+}
+
+/// Scanners may also keep one port, and floods send from one.
+#[test]
+fn one_number_and_one_port_from_one_or_to_one_joins_nothing() {
+    let mut traffic = Traffic::default();
+    for n in 0..4_000u32 {
+        let (client, server) = if n < 2_000 { (9, 1_000 + n) } else { (1_000 + n, 9) };
+        let leg = Leg { client: end(client, 50_000), server: end(server, 80) };
+        let at_us = BEGIN_US + u64::from(n) * 100 + if n < 2_000 { 0 } else { 1_000_000 };
+        traffic.refused(leg, 900, at_us);
+    }
+    let score = traffic.judge("one number and one port from one, then to one");
+    assert_eq!(score.wrong, 0, "{score}");
+}
+
+/// A health check calls its servers in turn by a port that it has bound.
+#[test]
+fn one_port_to_a_few_in_turn_joins_nothing() {
+    let (mut dice, mut traffic) = (Dice(11), Traffic::default());
+    for n in 0..2_000u64 {
+        let leg = Leg { client: end(9, 50_000), server: end(20 + (n % 2) as u32, 80) };
+        traffic.refused(leg, dice.roll() as u32 >> 1, BEGIN_US + n / 2 * 20_000 + n % 2 * 100);
+    }
+    let score = traffic.judge("one port to two in turn");
     assert_eq!(score.wrong, 0, "{score}");
 }
 
@@ -209,4 +236,25 @@ fn a_full_proxy_is_joined_by_timing_where_that_is_sure() {
         assert!(score.precision() >= 0.99 || score.right + score.wrong == 0, "{score}");
         assert!(score.recall() >= least, "{score}");
     }
+}
+
+/// Half-closed connections hang for hours, joins are remembered for as many as there is room.
+#[test]
+fn a_half_closed_pair_is_named_after_its_join_was_forgotten() {
+    let (mut dice, mut traffic) = (Dice(12), Traffic::default());
+    let (front_leg, back_leg) = (front(&mut dice), back(&mut dice, 40_000));
+    traffic.half_closed(front_leg, back_leg, 77, BEGIN_US);
+    for n in 0..70_000u64 {
+        let front = front(&mut dice);
+        let back = back(&mut dice, front.client.port);
+        let (isn, at_us) = (dice.roll() as u32 | 1, BEGIN_US + 1_000_000 + n * 700);
+        traffic.connection(front, isn, at_us, 1_000, 2_000);
+        traffic.joined(front, back, isn, at_us + 20, 2_000);
+    }
+    let findings = traffic.findings(BEGIN_US + 70_000_000);
+    let pair = findings.iter().filter(|one| {
+        one.rule.name == "half_closed"
+            && one.fact("other_leg.half_closed") == Some(Fact::Flag(true))
+    });
+    assert_eq!(pair.count(), 2, "of {} findings", findings.len());
 }

@@ -130,6 +130,17 @@ fn connection(port: u16, at_us: u64, isn: u32, resets: bool) -> Vec<Record> {
 
 /// Plays connections of one source, `per_s` of them for `seconds`, and then silence of two minutes.
 fn play(ports: &[u16], per_s: u64, seconds: u64, resets: bool, limits: &Limits) -> Vec<Finding> {
+    play_retuned(ports, per_s, seconds, resets, [limits, limits])
+}
+
+/// The same with other limits from the middle on.
+fn play_retuned(
+    ports: &[u16],
+    per_s: u64,
+    seconds: u64,
+    resets: bool,
+    limits: [&Limits; 2],
+) -> Vec<Finding> {
     let config = Config {
         max_tuples: 1 << 17,
         horizon_ns: 300_000_000_000,
@@ -137,7 +148,7 @@ fn play(ports: &[u16], per_s: u64, seconds: u64, resets: bool, limits: &Limits) 
         ..Config::default()
     };
     let mut watch = Watch::new(config);
-    let mut aggregate = Aggregate::new(limits, SEEDS);
+    let mut aggregate = Aggregate::new(limits[0], SEEDS);
     let (mut out, mut found) = (Vec::new(), Vec::new());
     let mut records: Vec<Record> = (0..per_s * seconds)
         .flat_map(|n| {
@@ -146,13 +157,17 @@ fn play(ports: &[u16], per_s: u64, seconds: u64, resets: bool, limits: &Limits) 
         })
         .collect();
     records.sort_by_key(|record| record.at_ns);
-    for batch in records.chunks(64) {
+    let middle = records.len() / 64 / 2;
+    for (n, batch) in records.chunks(64).enumerate() {
+        if n == middle {
+            aggregate.retune(limits[1]);
+        }
         watch.observe(batch, &mut out);
-        out.drain(..).for_each(|output| aggregate.handle(output, &mut |f| found.push(f)));
+        out.drain(..).for_each(|output| aggregate.handle(&output, &mut |f| found.push(f)));
     }
     let end_ns = (BEGIN_US + (seconds + 120) * SECOND) * 1000;
     watch.tick(end_ns, &mut out);
-    out.drain(..).for_each(|output| aggregate.handle(output, &mut |f| found.push(f)));
+    out.drain(..).for_each(|output| aggregate.handle(&output, &mut |f| found.push(f)));
     aggregate.pass_time(end_ns, &mut |f| found.push(f));
     found.retain(|finding| finding.rule.name == "port_pressure");
     found
@@ -233,5 +248,9 @@ fn a_configured_range_counts() {
     let ports: Vec<u16> = (40_000..42_000).collect();
     let found = play(&ports, 40, 49, false, &small);
     assert_eq!(number(&found[0], "range.size"), 2000);
-    assert_eq!(play(&ports, 40, 49, false, &Limits::default()), []);
+    let none = Limits::default();
+    assert_eq!(play(&ports, 40, 49, false, &none), []);
+    let found = play_retuned(&ports, 40, 49, false, [&none, &small]);
+    assert_eq!(number(&found[0], "range.size"), 2000, "configured while running");
+    assert!(second(&found[0]) >= 24);
 }

@@ -381,7 +381,7 @@ fn watch(hour: Hour) -> (BTreeMap<(&'static str, u8), u64>, Vec<Finding>, u64) {
         records += batch.len() as u64;
         watch.observe(batch, &mut out);
         for output in out.drain(..) {
-            aggregate.handle(output, &mut |finding| {
+            aggregate.handle(&output, &mut |finding| {
                 if finding.state == State::Firing {
                     *fired.entry((finding.rule.name, finding.severity)).or_insert(0) += 1;
                 }

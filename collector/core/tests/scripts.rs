@@ -134,7 +134,7 @@ fn run(path: &Path) -> Result<(), String> {
             return Err(format!("{}: not expected before: {unexpected:#?}", place(line.number)));
         }
         for output in out.drain(..) {
-            aggregate.handle(output, &mut |finding| findings.push(finding));
+            aggregate.handle(&output, &mut |finding| findings.push(finding));
         }
         if ended {
             aggregate.finish(at_ns, &mut |finding| findings.push(finding));
@@ -146,7 +146,7 @@ fn run(path: &Path) -> Result<(), String> {
     if !matches!(lines.last().map(|line| &line.kind), Some(Kind::End(_) | Kind::Expect(_))) {
         watch.finish(at_ns, &mut out);
         for output in out.drain(..) {
-            aggregate.handle(output, &mut |finding| findings.push(finding));
+            aggregate.handle(&output, &mut |finding| findings.push(finding));
         }
         aggregate.finish(at_ns, &mut |finding| findings.push(finding));
     }

@@ -66,10 +66,7 @@ impl Site {
                 Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "metrics can't be written"),
             },
             "/healthz" => say(StatusCode::OK, "alive"),
-            "/readyz" => match self.state.seen().trouble() {
-                None => say(StatusCode::OK, "ready"),
-                Some(trouble) => say(StatusCode::SERVICE_UNAVAILABLE, &trouble),
-            },
+            "/readyz" => self.readiness(),
             "/api/v1/alerts" => json(&self.state.seen().alerts()),
             "/api/v1/services" => json(&self.state.seen().services()),
             "/api/v1/stats" => {
@@ -85,6 +82,15 @@ impl Site {
                      /api/v1/stats and /api/v1/evidence/ID",
                 ),
             },
+        }
+    }
+
+    fn readiness(&self) -> Answer {
+        let seen = self.state.seen();
+        match (seen.trouble(), &seen.unconfined) {
+            (Some(trouble), _) => say(StatusCode::SERVICE_UNAVAILABLE, &trouble),
+            (None, None) => say(StatusCode::OK, "ready"),
+            (None, Some(what)) => say(StatusCode::OK, &format!("ready; not in force: {what}")),
         }
     }
 

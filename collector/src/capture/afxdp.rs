@@ -50,7 +50,8 @@ impl fmt::Display for OpenError {
         write!(f, "queue {queue}: {operation}: {cause}")?;
         match cause.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => f.write_str(
-                "; run it as root or give it CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF and CAP_IPC_LOCK",
+                "; run it as root or give it CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON and \
+                 CAP_IPC_LOCK",
             ),
             Some(libc::ENOBUFS | libc::ENOMEM) => f.write_str(
                 "; the limit of locked memory is too low: give it CAP_IPC_LOCK, raise it with \

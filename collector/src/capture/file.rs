@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use pcap_parser::pcapng::Block;
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
-use pcap_parser::{PcapBlockOwned, PcapError};
+use pcap_parser::{OptionCode, PcapBlockOwned, PcapError, PcapNGOption};
 use xdpwatch_prog::wire::Link;
 
 pub use super::file_error::FileError;
 use super::file_error::read_failure;
 use super::file_header::{BUFFER_BYTES, reader};
 use super::input::{self, Progress};
+use super::records::Layout;
 use super::timescale::Timescale;
 
 /// A packet or block that claims to be longer than this is taken for damage.
@@ -45,7 +46,7 @@ pub struct CaptureFile {
     reader: Box<dyn PcapReaderIterator + Send>,
     progress: Progress,
     interfaces: Vec<Interface>,
-    section_is_big_endian: bool,
+    layout: Layout,
     counts: Counts,
 }
 
@@ -64,6 +65,9 @@ pub struct Counts {
     pub timeless: u64,
     /// Time of the last packet, nanoseconds since the Unix epoch; 0 before the first.
     pub last_ns: u64,
+    /// When the capture ended, if the file says so (pcapng's isb_endtime): past its last packet nothing
+    /// came until then.
+    pub end_ns: u64,
 }
 
 impl CaptureFile {
@@ -79,7 +83,7 @@ impl CaptureFile {
             reader,
             progress,
             interfaces: Vec::new(),
-            section_is_big_endian: false,
+            layout: Layout::Unknown,
             counts: Counts::default(),
         })
     }
@@ -96,17 +100,48 @@ impl CaptureFile {
         &self.progress
     }
 
-    /// Hands the next packet to `take`; false when the file is over.
+    /// Hands up to `max` packets to `take`: the next, and those that lie ready behind it. Returns how
+    /// many; 0 when the file is over.
     ///
     /// # Errors
     /// Any [`FileError`]; after one, there is nothing more to read.
-    pub fn next(&mut self, take: &mut impl FnMut(Packet<'_>)) -> Result<bool, FileError> {
+    pub fn some(
+        &mut self,
+        max: usize,
+        take: &mut impl FnMut(Packet<'_>),
+    ) -> Result<usize, FileError> {
+        let ready = self.ready(max, take);
+        if ready == 0 && self.next(take)? { Ok(1 + self.ready(max - 1, take)) } else { Ok(ready) }
+    }
+
+    /// Hands on packets that lie in the buffer as a whole.
+    fn ready(&mut self, max: usize, take: &mut impl FnMut(Packet<'_>)) -> usize {
+        let Self { reader, interfaces, layout, counts, .. } = self;
+        let data = reader.data();
+        let (mut at, mut taken) = (0, 0);
+        while taken < max {
+            let Some(raw) = layout.packet(&data[at..]) else { break };
+            let Some(interface) = interfaces.get(raw.interface as usize) else { break };
+            let at_ns = interface.time.at_ns(raw.seconds.into(), raw.ticks);
+            at += raw.len;
+            let packet = interface.packet(Some(at_ns), raw.frame_len, raw.bytes, counts);
+            if let Some(packet) = packet {
+                take(packet);
+                taken += 1;
+            }
+        }
+        self.reader.consume_noshift(at);
+        taken
+    }
+
+    /// Hands the next packet to `take`, whatever comes before it; false when the file is over.
+    fn next(&mut self, take: &mut impl FnMut(Packet<'_>)) -> Result<bool, FileError> {
         loop {
             let step = match self.reader.next() {
                 Ok((len, block)) => {
                     let mut section = Section {
                         interfaces: &mut self.interfaces,
-                        is_big_endian: &mut self.section_is_big_endian,
+                        layout: &mut self.layout,
                         counts: &mut self.counts,
                     };
                     let taken = section.block(&block, take)?;
@@ -163,7 +198,7 @@ enum Step {
 /// The state of the section being read.
 struct Section<'a> {
     interfaces: &'a mut Vec<Interface>,
-    is_big_endian: &'a mut bool,
+    layout: &'a mut Layout,
     counts: &'a mut Counts,
 }
 
@@ -181,7 +216,10 @@ impl Section<'_> {
                     return Err(FileError::UnknownLink(link));
                 }
                 let time = Timescale::of_pcap(header.is_nanosecond_precision());
+                let big_endian = header.is_bigendian();
                 self.interfaces.push(Interface { link, time, snaplen: 0 });
+                let header = if header.is_modified_format() { 24 } else { 16 };
+                *self.layout = Layout::Pcap { big_endian, header };
                 Ok(false)
             }
             PcapBlockOwned::Legacy(packet) => {
@@ -193,13 +231,14 @@ impl Section<'_> {
             }
             PcapBlockOwned::NG(Block::SectionHeader(header)) => {
                 self.interfaces.clear();
-                *self.is_big_endian = header.big_endian();
+                *self.layout = Layout::Pcapng { big_endian: header.big_endian() };
                 Ok(false)
             }
             PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
+                let is_big_endian = self.is_big_endian();
                 self.interfaces.push(Interface {
                     link: link_of(interface.linktype.0),
-                    time: Timescale::of_interface(&interface.options, *self.is_big_endian)?,
+                    time: Timescale::of_interface(&interface.options, is_big_endian)?,
                     snaplen: interface.snaplen,
                 });
                 Ok(false)
@@ -219,8 +258,31 @@ impl Section<'_> {
                 };
                 self.packet(interface, None, packet.origlen, &data[..captured], take)
             }
+            PcapBlockOwned::NG(Block::InterfaceStatistics(statistics)) => {
+                let interface = self.interface(statistics.if_id)?;
+                if let Some(ticks) = self.end_time(&statistics.options) {
+                    self.counts.end_ns = self.counts.end_ns.max(interface.time.at_ns(0, ticks));
+                }
+                Ok(false)
+            }
             PcapBlockOwned::NG(_) => Ok(false),
         }
+    }
+
+    fn is_big_endian(&self) -> bool {
+        *self.layout == Layout::Pcapng { big_endian: true }
+    }
+
+    /// The value of isb_endtime, if there is one.
+    fn end_time(&self, options: &[PcapNGOption<'_>]) -> Option<u64> {
+        let option = options.iter().find(|option| option.code == OptionCode::IsbEndTime)?;
+        let (high, low) = option.value.get(..8)?.split_at(4);
+        let half = |bytes: &[u8]| {
+            let bytes = bytes.try_into().ok()?;
+            let half = if self.is_big_endian() { u32::from_be_bytes } else { u32::from_le_bytes };
+            Some(u64::from(half(bytes)))
+        };
+        Some(half(high)? << 32 | half(low)?)
     }
 
     fn interface(&self, id: u32) -> Result<Interface, FileError> {
@@ -237,20 +299,36 @@ impl Section<'_> {
         bytes: &[u8],
         take: &mut impl FnMut(Packet<'_>),
     ) -> Result<bool, FileError> {
-        let link = match interface.link {
+        let packet = interface.packet(at_ns, frame_len, bytes, self.counts);
+        let is_one = packet.is_some();
+        packet.into_iter().for_each(take);
+        Ok(is_one)
+    }
+}
+
+impl Interface {
+    /// A packet of this interface, counted; `None` if nothing here can parse it.
+    #[inline]
+    fn packet<'a>(
+        &self,
+        at_ns: Option<u64>,
+        frame_len: u32,
+        bytes: &'a [u8],
+        counts: &mut Counts,
+    ) -> Option<Packet<'a>> {
+        let link = match self.link {
             Ok(link) => link,
             Err(number) => {
-                self.counts.unknown_link += 1;
-                self.counts.first_unknown_link.get_or_insert(number);
-                return Ok(false);
+                counts.unknown_link += 1;
+                counts.first_unknown_link.get_or_insert(number);
+                return None;
             }
         };
-        let at_ns = at_ns.unwrap_or(self.counts.last_ns);
-        self.counts.packets += 1;
-        self.counts.cut_packets += u64::from(bytes.len() < frame_len as usize);
-        self.counts.last_ns = at_ns;
-        take(Packet { link, at_ns, frame_len, bytes });
-        Ok(true)
+        let at_ns = at_ns.unwrap_or(counts.last_ns);
+        counts.packets += 1;
+        counts.cut_packets += u64::from(bytes.len() < frame_len as usize);
+        counts.last_ns = at_ns;
+        Some(Packet { link, at_ns, frame_len, bytes })
     }
 }
 

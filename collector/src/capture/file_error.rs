@@ -16,6 +16,8 @@ pub enum FileError {
     Empty,
     /// Neither pcap nor pcapng.
     NotACapture,
+    /// The big-endian form of the "modified" pcap that Linux systems of the nineties wrote.
+    Modified,
     /// The file ends inside a packet or block.
     Cut,
     /// A packet or block contradicts itself.
@@ -33,6 +35,10 @@ impl fmt::Display for FileError {
             Self::NotACapture => f.write_str(
                 "neither pcap nor pcapng (plain, gzip or zstd): \
                  convert it, for example with `editcap`",
+            ),
+            Self::Modified => f.write_str(
+                "it is \"modified\" pcap (0xa1b2cd34) with the high byte first: convert it, \
+                 `editcap -F pcap OLD NEW`",
             ),
             Self::Cut => f.write_str("the file ends inside a packet: it was cut off"),
             Self::Damaged(what) => write!(f, "the file is damaged: {what}"),

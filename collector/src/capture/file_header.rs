@@ -14,6 +14,9 @@ pub(super) const BUFFER_BYTES: usize = 256 << 10;
 /// A pcapng section header longer than this is taken for damage.
 const SECTION_HEADER_BYTES_MAX: u32 = 1 << 20;
 
+/// Magic number of a format that the reader knows in the other byte order only.
+const MODIFIED_BIG_ENDIAN: [u8; 4] = [0xa1, 0xb2, 0xcd, 0x34];
+
 /// Reads the file header and makes the reader for it.
 pub(super) fn reader(
     mut bytes: Box<dyn Read + Send>,
@@ -45,6 +48,8 @@ pub(super) fn reader(
         want(&mut head, len.into())?;
     } else if is_pcap_magic(&head) {
         want(&mut head, 24)?;
+    } else if head == MODIFIED_BIG_ENDIAN {
+        return Err(FileError::Modified);
     } else {
         return Err(FileError::NotACapture);
     }

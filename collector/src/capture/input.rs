@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
@@ -103,7 +103,8 @@ fn unpack<R: Read + Send + 'static>(
     let is_zstd = magic.starts_with(&ZSTD_MAGIC);
     let source = Cursor::new(magic).chain(source);
     let bytes: Box<dyn Read + Send> = if is_gzip {
-        Box::new(Recorded { inner: MultiGzDecoder::new(source), progress: progress.clone() })
+        let inner = GzipMembers::new(source, progress.clone());
+        Box::new(Recorded { inner, progress: progress.clone() })
     } else if is_zstd {
         let inner = ZstdFrames::new(source);
         Box::new(Recorded { inner, progress: progress.clone() })
@@ -111,6 +112,55 @@ fn unpack<R: Read + Send + 'static>(
         Box::new(Recorded { inner: source, progress: progress.clone() })
     };
     Ok((bytes, progress))
+}
+
+/// gzip data: one member after another (appended files, parallel compressors), zeros behind them skipped
+/// as gzip itself does.
+struct GzipMembers<R> {
+    /// `None` at the end.
+    decoder: Option<GzDecoder<BufReader<R>>>,
+    progress: Progress,
+}
+
+impl<R: Read> GzipMembers<R> {
+    fn new(source: R, progress: Progress) -> Self {
+        Self { decoder: Some(GzDecoder::new(BufReader::new(source))), progress }
+    }
+
+    /// What follows the end of a member.
+    fn next(&self, mut source: BufReader<R>) -> io::Result<Option<GzDecoder<BufReader<R>>>> {
+        loop {
+            let rest = source.fill_buf()?;
+            let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+            match rest.first() {
+                None => return Ok(None),
+                Some(first) if *first == GZIP_MAGIC[0] => return Ok(Some(GzDecoder::new(source))),
+                Some(0) => source.consume(zeros),
+                Some(_) => {
+                    let place = self.progress.taken() - rest.len() as u64;
+                    let what = format!(
+                        "trailing junk, no gzip data, from byte {place} of the file on; all before it \
+                         was read"
+                    );
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                }
+            }
+        }
+    }
+}
+
+impl<R: Read> Read for GzipMembers<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(decoder) = &mut self.decoder {
+            let read = decoder.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let ended = self.decoder.take().map(GzDecoder::into_inner);
+            self.decoder = ended.map(|source| self.next(source)).transpose()?.flatten();
+        }
+        Ok(0)
+    }
 }
 
 /// zstd data: one frame after another (parallel compressors write several), padding skipped.

@@ -4,6 +4,7 @@ pub mod file;
 mod file_error;
 mod file_header;
 mod input;
+mod records;
 mod timescale;
 
 #[cfg(feature = "xdp")]

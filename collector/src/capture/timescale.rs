@@ -58,12 +58,22 @@ impl Timescale {
     #[must_use]
     #[inline]
     pub fn at_ns(&self, seconds: u64, ticks: u64) -> u64 {
-        let fraction = match self.ticks_per_s {
-            // Nearly every file has one of these two; a division of this width is slow.
-            SECOND_NS => i128::from(ticks),
-            MILLION => i128::from(ticks) * 1000,
-            other => i128::from(ticks) * i128::from(SECOND_NS) / i128::from(other),
+        // Nearly every file has one of these two; wide numbers and divisions are slow.
+        let tick_ns = match self.ticks_per_s {
+            SECOND_NS => 1,
+            MILLION => 1000,
+            _ => return self.any_ns(seconds, ticks),
         };
+        if self.offset_s == 0 && seconds <= u32::MAX.into() {
+            let fraction = ticks.saturating_mul(tick_ns);
+            return (seconds * SECOND_NS).saturating_add(fraction).min(LATEST_NS);
+        }
+        self.any_ns(seconds, ticks)
+    }
+
+    fn any_ns(&self, seconds: u64, ticks: u64) -> u64 {
+        let ticks_per_s = i128::from(self.ticks_per_s);
+        let fraction = i128::from(ticks) * i128::from(SECOND_NS) / ticks_per_s;
         let whole = (i128::from(seconds) + i128::from(self.offset_s)) * i128::from(SECOND_NS);
         u64::try_from((whole + fraction).max(0)).unwrap_or(u64::MAX).min(LATEST_NS)
     }
@@ -97,5 +107,12 @@ mod tests {
         let early = Timescale { ticks_per_s: 1, offset_s: -10 };
         assert_eq!(early.at_ns(0, 3), 0);
         assert_eq!(micro.at_ns(u64::MAX, 0), LATEST_NS);
+        assert_eq!(micro.at_ns(0, u64::MAX), LATEST_NS);
+        let nano = Timescale::of_pcap(true);
+        for (seconds, ticks) in [(u32::MAX.into(), 5), (0, 1_700_000_000_123_456_789), (9, 7)] {
+            for scale in [micro, nano] {
+                assert_eq!(scale.at_ns(seconds, ticks), scale.any_ns(seconds, ticks));
+            }
+        }
     }
 }

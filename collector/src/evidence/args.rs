@@ -56,7 +56,6 @@ pub struct EvidenceArgs {
 #[derive(Clone, Debug)]
 pub struct Setup {
     archive: Arc<Archive>,
-    choices: Choices,
     redactor: Option<Redactor>,
     /// Segments remembered by each worker.
     pub depth: usize,
@@ -84,22 +83,34 @@ impl EvidenceArgs {
     /// It can't be used, or the key of `--redact` can't.
     pub fn set_up(&self, detection: &Detection) -> anyhow::Result<Option<Setup>> {
         let Some(folder) = &self.evidence_dir else { return Ok(None) };
-        let limits = Limits {
-            files: self.evidence_files as usize,
-            bytes: self.evidence_bytes,
-            age: self.evidence_age,
-        };
+        let store = Store::open(folder, self.limits())?;
         Ok(Some(Setup {
-            archive: Arc::new(Archive::new(Store::open(folder, limits)?)),
-            choices: Choices {
-                vlan_key: detection.vlan_key,
-                all_reuse: detection.all_reuse,
-                hosts: detection.hosts.clone(),
-                packets_max: self.evidence_packets.into(),
-            },
+            archive: Arc::new(Archive::new(store, self.choices(detection))),
             redactor: self.redactor()?,
             depth: self.history as usize,
         }))
+    }
+
+    /// How much is kept.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            files: self.evidence_files as usize,
+            bytes: self.evidence_bytes,
+            age: self.evidence_age,
+        }
+    }
+
+    /// How cases are made for this detector.
+    #[must_use]
+    pub fn choices(&self, detection: &Detection) -> Choices {
+        Choices {
+            vlan_key: detection.vlan_key,
+            all_reuse: detection.all_reuse,
+            hosts: detection.hosts.clone(),
+            limits: detection.limits.clone(),
+            packets_max: self.evidence_packets.into(),
+        }
     }
 }
 
@@ -108,7 +119,7 @@ impl Setup {
     #[must_use]
     pub fn clerk(&self, origin: &str) -> Clerk {
         let redactor = self.redactor.clone();
-        Clerk::new(Arc::clone(&self.archive), self.choices.clone(), redactor, origin.to_owned())
+        Clerk::new(Arc::clone(&self.archive), redactor, origin.to_owned())
     }
 
     /// Where the files go.

@@ -1,34 +1,23 @@
-//! Which packets make a finding's case: the earlier connection, the collision, the other leg. Whether
-//! they do is tried out: a detector that sees nothing else must come to the same finding.
+//! Which packets make a finding's case: the earlier connection, the collision and the other leg, or
+//! some of the connections that made a rule fire.
 
-use xdpwatch_core::finding::{Endpoint, Evidence, Fact, Finding, Grounds};
-use xdpwatch_core::host::{Hosts, Model};
+use xdpwatch_core::detect::Limits;
+use xdpwatch_core::finding::{About, Endpoint, Fact, Finding};
+use xdpwatch_core::flow::Flow;
+use xdpwatch_core::grounds::{Evidence, Example, Examples, Grounds, Held};
+use xdpwatch_core::host::Hosts;
 use xdpwatch_core::tuple::Tuple;
-use xdpwatch_core::watch::{Config, Kind, Watch};
 use xdpwatch_prog::record::Record;
 use xdpwatch_prog::wire::parse_record;
 
 use super::history::Packet;
-use super::{frame, rebuild};
+use super::{frame, proof, rebuild};
 
-/// Of an earlier connection too long to be kept whole: its handshake.
+/// Of a connection too long to be kept whole: its handshake.
 const HANDSHAKE: usize = 3;
 
-/// A detector that sees one case.
-const TUPLES: usize = 1024;
-
-/// Facts that the packets alone must give again.
-const DECISIVE: [&str; 9] = [
-    "holder.state",
-    "holder.since_ms",
-    "holder.closed_by",
-    "verdict",
-    "cause",
-    "answer",
-    "isn_delta",
-    "ts_delta",
-    "outcome",
-];
+/// Legs that a finding may name besides its own tuples.
+const LEGS: [&str; 3] = ["legs.new", "legs.previous", "other_leg"];
 
 /// How the detector that made the finding was set up, and how much is kept.
 #[derive(Clone, Debug)]
@@ -39,6 +28,8 @@ pub struct Choices {
     pub all_reuse: bool,
     /// Whose TCP hosts have, as far as configured.
     pub hosts: Hosts,
+    /// Thresholds of the rules.
+    pub limits: Limits,
     /// Packets of one case at most.
     pub packets_max: usize,
 }
@@ -50,8 +41,8 @@ pub struct Exhibit {
     pub packet: Packet,
     /// What they say.
     pub record: Record,
-    /// Whether it is on the finding's own tuple, not on the other leg.
-    pub is_own: bool,
+    /// Which of the finding's own tuples it is on; `None` on the other leg.
+    pub own: Option<usize>,
     /// Whether it was never seen like this.
     pub is_rebuilt: bool,
 }
@@ -69,68 +60,149 @@ pub struct Case {
 /// has no grounds.
 #[must_use]
 pub fn tuples(finding: &Finding) -> Vec<Tuple> {
-    let Some(Grounds { tuple: own, .. }) = finding.grounds else { return Vec::new() };
-    let leg = |ip, port, to_ip, to_port| {
-        let end = |ip, port| match (finding.fact(ip)?, finding.fact(port)?) {
-            (Fact::Address(addr), Fact::Number(port)) => {
-                Some(Endpoint { addr, port: u16::try_from(port).ok()? })
-            }
-            _ => None,
-        };
-        Some(Tuple::between(end(ip, port)?, end(to_ip, to_port)?, own.realm).0)
-    };
-    let new = leg("legs.new.src_ip", "legs.new.src_port", "legs.new.dest_ip", "legs.new.dest_port");
-    let previous = leg(
-        "legs.previous.src_ip",
-        "legs.previous.src_port",
-        "legs.previous.dest_ip",
-        "legs.previous.dest_port",
-    );
-    let mut tuples = vec![own];
-    for tuple in [new, previous].into_iter().flatten() {
-        if !tuples.contains(&tuple) {
+    let mut tuples = own(finding);
+    let Some(Tuple { realm, .. }) = tuples.first().copied() else { return tuples };
+    for leg in LEGS {
+        if let Some(tuple) = other_leg(finding, leg, realm)
+            && !tuples.contains(&tuple)
+        {
             tuples.push(tuple);
         }
     }
     tuples
 }
 
-/// Makes the case of packets as they were seen; `None` where the finding has no grounds.
+fn own(finding: &Finding) -> Vec<Tuple> {
+    match &finding.grounds {
+        None => Vec::new(),
+        Some(Grounds::Held(held)) => vec![held.tuple],
+        Some(Grounds::Examples(examples)) => examples.tuples(),
+    }
+}
+
+fn other_leg(finding: &Finding, leg: &str, realm: u32) -> Option<Tuple> {
+    let fact = |name: &str| finding.fact(&format!("{leg}.{name}"));
+    let end = |ip, port| match (fact(ip)?, fact(port)?) {
+        (Fact::Address(addr), Fact::Number(port)) => {
+            Some(Endpoint { addr, port: u16::try_from(port).ok()? })
+        }
+        _ => None,
+    };
+    Some(Tuple::between(end("src_ip", "src_port")?, end("dest_ip", "dest_port")?, realm).0)
+}
+
+/// Makes the case of packets as they were seen; `None` where there is nothing to show. Unless `may_try`,
+/// that of a rule that spans connections is not tried out, and counts as a part.
 #[must_use]
-pub fn make(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Option<Case> {
-    let grounds = finding.grounds.as_ref()?;
-    let mut exhibits = admit(finding, grounds, seen, choices);
+pub fn make(
+    finding: &Finding,
+    seen: Vec<Packet>,
+    choices: &Choices,
+    may_try: bool,
+) -> Option<Case> {
+    let exhibits = admit(finding, seen, choices);
+    match finding.grounds.as_ref()? {
+        Grounds::Held(held) => Some(collision(finding, held, exhibits, choices)),
+        Grounds::Examples(of) => examples(finding, of, exhibits, choices, may_try),
+    }
+}
+
+/// The case of a SYN on a tuple that is still held. The earlier connection's packets are made anew if
+/// those that were seen do not give the finding.
+fn collision(
+    finding: &Finding,
+    held: &Held,
+    mut exhibits: Vec<Exhibit>,
+    choices: &Choices,
+) -> Case {
     let began_ns = finding.began_ns;
-    let since_ns = grounds.previous.map_or(began_ns, |flow| flow.first_us * 1000);
+    let since_ns = held.previous.map_or(began_ns, |flow| flow.first_us * 1000);
     exhibits.retain(|exhibit| exhibit.packet.at_ns / 1000 >= since_ns / 1000);
     let mut exhibits = shorten(exhibits, began_ns, choices.packets_max);
-    if gives(finding, &exhibits, choices) {
-        return Some(Case { exhibits, evidence: Evidence::Seen });
+    if proof::gives_collision(finding, &exhibits, choices) {
+        return Case { exhibits, evidence: Evidence::Seen };
     }
     let began = |exhibit: &Exhibit| exhibit.packet.at_ns / 1000 >= began_ns / 1000;
-    exhibits.retain(|exhibit| !exhibit.is_own || began(exhibit));
+    exhibits.retain(|exhibit| exhibit.own.is_none() || began(exhibit));
     let earlier =
-        grounds.previous.iter().flat_map(|flow| rebuild::earlier(finding, &grounds.tuple, flow));
-    let has_syn = exhibits.iter().any(|e| e.is_own && e.packet.at_ns / 1000 == began_ns / 1000);
-    let rebuilt = earlier.chain((!has_syn).then_some(grounds.syn)).map(|record| Exhibit {
-        packet: frame::packet(&record),
-        record,
-        is_own: true,
-        is_rebuilt: true,
-    });
-    exhibits.extend(rebuilt);
+        held.previous.iter().flat_map(|flow| rebuild::earlier(finding, &held.tuple, flow));
+    let is_syn = |e: &Exhibit| e.own.is_some() && e.packet.at_ns / 1000 == began_ns / 1000;
+    let has_syn = exhibits.iter().any(is_syn);
+    exhibits.extend(earlier.chain((!has_syn).then_some(held.syn)).map(made));
     exhibits.sort_by_key(|exhibit| exhibit.packet.at_ns);
-    Some(Case { exhibits, evidence: Evidence::Rebuilt })
+    Case { exhibits, evidence: Evidence::Rebuilt }
+}
+
+/// The case of connections that made a rule fire, each with its share of the packets. Where there were
+/// more than are shown it is not tried out: a part does not give the whole.
+fn examples(
+    finding: &Finding,
+    examples: &Examples,
+    mut exhibits: Vec<Exhibit>,
+    choices: &Choices,
+    may_try: bool,
+) -> Option<Case> {
+    if finding.about == About::Connection {
+        let began = |e: &Exhibit| e.packet.at_ns / 1000 >= finding.began_ns / 1000;
+        exhibits.retain(|exhibit| exhibit.own.is_none() || began(exhibit));
+    }
+    if let Some(flow) = examples.flow
+        && let [example] = examples.kept()
+        && !exhibits.iter().any(|e| e.own.is_some() && e.packet.at_ns / 1000 == example.at_us)
+    {
+        return Some(Case {
+            exhibits: rebuilt(finding, example, &flow, exhibits),
+            evidence: Evidence::Rebuilt,
+        });
+    }
+    exhibits.iter().any(|exhibit| exhibit.own.is_some()).then_some(())?;
+    let tuples = tuples(finding);
+    let share = choices.packets_max / tuples.len().max(1);
+    let own = examples.tuples().len();
+    let mut kept = Vec::with_capacity(exhibits.len());
+    for (n, tuple) in tuples.iter().enumerate() {
+        let place = (n < own).then_some(n);
+        let is_of =
+            |e: &Exhibit| e.own == place && (place.is_some() || tuple_of(e, choices) == *tuple);
+        let of_tuple: Vec<Exhibit> = exhibits.extract_if(.., |e| is_of(e)).collect();
+        let told = examples.kept().iter().filter(|example| example.tuple == *tuple);
+        let told_ns = told.map(|example| example.at_us * 1000).max().unwrap_or(finding.at_ns);
+        kept.extend(shorten(of_tuple, told_ns, share));
+    }
+    kept.sort_by_key(|exhibit| exhibit.packet.at_ns);
+    let is_all = examples.of as usize == examples.kept().len();
+    let evidence = match may_try && is_all && proof::gives(finding, &kept, choices) {
+        true => Evidence::Seen,
+        false => Evidence::Part,
+    };
+    Some(Case { exhibits: kept, evidence })
+}
+
+/// The connection up to its decisive segment, made anew; what came after that was seen.
+fn rebuilt(
+    finding: &Finding,
+    example: &Example,
+    flow: &Flow,
+    mut exhibits: Vec<Exhibit>,
+) -> Vec<Exhibit> {
+    exhibits.retain(|e| e.own.is_none() || e.packet.at_ns / 1000 > example.at_us);
+    exhibits.extend(rebuild::earlier(finding, &example.tuple, flow).into_iter().map(made));
+    exhibits.sort_by_key(|exhibit| exhibit.packet.at_ns);
+    exhibits
+}
+
+/// A packet that was never seen like this.
+fn made(record: Record) -> Exhibit {
+    Exhibit { packet: frame::packet(&record), record, own: Some(0), is_rebuilt: true }
+}
+
+fn tuple_of(exhibit: &Exhibit, choices: &Choices) -> Tuple {
+    Tuple::of(&exhibit.record, choices.vlan_key).0
 }
 
 /// Those that belong to the finding's tuples, in order of time.
-fn admit(
-    finding: &Finding,
-    grounds: &Grounds,
-    seen: Vec<Packet>,
-    choices: &Choices,
-) -> Vec<Exhibit> {
-    let tuples = tuples(finding);
+fn admit(finding: &Finding, seen: Vec<Packet>, choices: &Choices) -> Vec<Exhibit> {
+    let (tuples, own) = (tuples(finding), own(finding).len());
     let mut exhibits: Vec<Exhibit> = Vec::new();
     for packet in seen {
         let Ok(record) = parse_record(&packet.bytes, packet.frame_len, packet.at_ns, packet.link)
@@ -138,16 +210,17 @@ fn admit(
             continue;
         };
         let tuple = Tuple::of(&record, choices.vlan_key).0;
-        if tuples.contains(&tuple) {
-            let is_own = tuple == grounds.tuple;
-            exhibits.push(Exhibit { packet, record, is_own, is_rebuilt: false });
+        if let Some(n) = tuples.iter().position(|known| *known == tuple) {
+            let own = (n < own).then_some(n);
+            exhibits.push(Exhibit { packet, record, own, is_rebuilt: false });
         }
     }
     exhibits.sort_by_key(|exhibit| exhibit.packet.at_ns);
     exhibits
 }
 
-/// At most `most` packets: the collision's first, and of what was before the beginning and the end.
+/// At most `most` packets: the first from `began_ns` on, and of what was before the beginning and the
+/// end.
 fn shorten(exhibits: Vec<Exhibit>, began_ns: u64, most: usize) -> Vec<Exhibit> {
     if exhibits.len() <= most {
         return exhibits;
@@ -161,38 +234,4 @@ fn shorten(exhibits: Vec<Exhibit>, began_ns: u64, most: usize) -> Vec<Exhibit> {
     };
     let numbered = exhibits.into_iter().enumerate();
     numbered.filter(|(n, _)| kept(*n)).map(|(_, exhibit)| exhibit).collect()
-}
-
-/// Whether a detector that sees these packets alone comes to this finding.
-fn gives(finding: &Finding, exhibits: &[Exhibit], choices: &Choices) -> bool {
-    let mut watch = Watch::new(Config {
-        max_tuples: TUPLES,
-        horizon_ns: u64::MAX,
-        vlan_key: choices.vlan_key,
-        all_reuse: choices.all_reuse,
-        carries_data: false,
-        hosts: choices.hosts.clone(),
-        seeds: [1, 2, 3, 4],
-    });
-    let records: Vec<Record> = exhibits.iter().filter(|e| e.is_own).map(|e| e.record).collect();
-    let mut outputs = Vec::new();
-    watch.observe(&records, &mut outputs);
-    watch.finish(finding.at_ns, &mut outputs);
-    outputs.into_iter().any(|output| match output.kind {
-        Kind::Report(report) => {
-            let found = report.finding(proven_model(finding));
-            let same = |label: &&str| found.fact(label) == finding.fact(label);
-            found.id == finding.id && found.state == finding.state && DECISIVE.iter().all(same)
-        }
-        _ => false,
-    })
-}
-
-/// The holder's model, if it was its host's other tuples that proved it.
-fn proven_model(finding: &Finding) -> Option<Model> {
-    let word = |label| match finding.fact(label) {
-        Some(Fact::Word(word)) => Some(word),
-        _ => None,
-    };
-    (word("host_model_from") == Some("evidence")).then(|| Model::named(word("host_model")?))?
 }

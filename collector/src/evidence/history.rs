@@ -65,6 +65,8 @@ pub struct History {
     tags: Box<[u32]>,
     /// Segments kept so far: the next one's number.
     next: u64,
+    /// The next one's place: its number, modulo the places.
+    place: usize,
     /// How far back from the segment asked about is looked.
     depth: u64,
     /// By a part of the tuple's hash, until when it is in transition; empty if all is kept.
@@ -86,6 +88,7 @@ impl History {
             slots: vec![EMPTY; places].into_boxed_slice(),
             tags: vec![0; places].into_boxed_slice(),
             next: 0,
+            place: 0,
             depth: depth as u64,
             until: vec![0; transitions].into_boxed_slice(),
             seed: seed | 1,
@@ -102,16 +105,17 @@ impl History {
         if !self.until.is_empty() && !self.in_transition(record, hash) {
             return;
         }
-        let place = (self.next % self.slots.len() as u64) as usize;
+        let place = self.place;
         self.next += 1;
+        self.place = if place + 1 < self.slots.len() { place + 1 } else { 0 };
         self.tags[place] = hash as u32;
         let slot = &mut self.slots[place];
-        let len = headers.len().min(BYTES);
+        let headers = &headers[..headers.len().min(BYTES)];
         slot.at_ns = record.at_ns;
         slot.frame_len = record.frame_len;
-        slot.len = len as u16;
+        slot.len = headers.len() as u16;
         slot.link = link;
-        slot.bytes[..len].copy_from_slice(&headers[..len]);
+        copy(headers, &mut slot.bytes);
     }
 
     /// The segments of `tuple`, seen not after `end_ns`, oldest first. Chance may add others.
@@ -166,6 +170,22 @@ impl History {
     }
 }
 
+/// Copies so few bytes in pieces, the last of which may overlap: a call would cost more than the copy.
+#[inline]
+fn copy(from: &[u8], to: &mut [u8; BYTES]) {
+    let (pieces, rest) = from.as_chunks::<16>();
+    let (places, _) = to.as_chunks_mut::<16>();
+    places.iter_mut().zip(pieces).for_each(|(to, from)| *to = *from);
+    if rest.is_empty() {
+        return;
+    }
+    let len = from.len();
+    match from.last_chunk::<16>() {
+        Some(last) => to[len - 16..len].copy_from_slice(last),
+        None => to[..len].copy_from_slice(from),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +212,19 @@ mod tests {
         let packets = history.find(&Tuple::of(&there, false).0, 9000);
         assert_eq!((packets[0].bytes.as_slice(), packets[0].link), (&[1; 60][..], Link::Ethernet));
         assert_eq!((packets[1].bytes.len(), packets[1].link), (BYTES, Link::RawIp));
+    }
+
+    #[test]
+    fn headers_of_every_length_are_kept_whole() {
+        let bytes: Vec<u8> = (0..=u8::MAX).collect();
+        for len in 0..=BYTES + 20 {
+            let mut history = History::new(2, 0, Keep::All, 5);
+            history.put(&record(1000, 7, flags::SYN), Link::Ethernet, &[0xee; BYTES]);
+            history.put(&record(2000, 7, flags::SYN), Link::Ethernet, &[0xee; BYTES]);
+            history.put(&record(3000, 7, flags::SYN), Link::Ethernet, &bytes[..len]);
+            let packets = history.find(&Tuple::of(&record(0, 7, 0), false).0, 9000);
+            assert_eq!(packets[1].bytes, bytes[..len.min(BYTES)], "{len} bytes");
+        }
     }
 
     #[test]

@@ -86,6 +86,17 @@ impl Script<'_> {
             }
             _ => {}
         }
+        // A FIN that nobody acknowledges holds the tuple for as long as it comes again.
+        let last_us = self.flow.last_us;
+        match state {
+            State::FinWait1 if last_us > changed_us => {
+                self.say(closer, last_us, fin, closer_fin, other_fin);
+            }
+            State::LastAck if last_us > changed_us => {
+                self.say(other, last_us, fin, other_fin, closer_next);
+            }
+            _ => {}
+        }
         if self.flow.is(marks::LIMITED) {
             // An empty segment that is not the expected one: its answer armed the limiter.
             self.say(other, self.flow.last_us, flags::ACK, other_fin, closer_next);

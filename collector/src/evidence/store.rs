@@ -32,7 +32,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
-    limits: Limits,
+    /// How much is kept; may be changed at any time.
+    pub limits: Limits,
     /// Oldest first.
     entries: VecDeque<Entry>,
     bytes: u64,

@@ -15,6 +15,7 @@ use xdpwatch_core::legs::Balancer;
 use super::Told;
 use super::bell::Bell;
 use super::outbox::Outbox;
+use super::tuning::Tuning;
 use crate::handoff::DONE;
 use crate::merge::Merge;
 use crate::worker::Detection;
@@ -40,6 +41,8 @@ pub struct Shown {
     counts: Mutex<Counts>,
     census: Mutex<Snapshot>,
     balancers: Mutex<Vec<Balancer>>,
+    /// What a reload changes: told to it.
+    pub tuning: Tuning,
 }
 
 impl Shown {
@@ -81,7 +84,7 @@ pub fn run(
 ) {
     let mut merge = Merge::new(outboxes.len());
     let mut aggregate = Aggregate::new(&detection.limits, detection.seeds);
-    let (mut reached_ns, mut census_ns) = (0, 0);
+    let (mut reached_ns, mut census_ns, mut tuned) = (0, 0, 0);
     let mut pass_on = |finding| {
         if tell.try_send((vantage, finding)).is_err() {
             shown.lost.fetch_add(1, Ordering::Relaxed);
@@ -98,6 +101,9 @@ pub fn run(
             }
             merge.advance(lane, promise_ns);
             promised_ns = promised_ns.min(promise_ns);
+        }
+        if let Some(detection) = shown.tuning.newer(&mut tuned) {
+            aggregate.retune(&detection.limits);
         }
         aggregate.feed(FeedFacts {
             loss_ppm: shown.loss_ppm.load(Ordering::Relaxed),

@@ -3,16 +3,17 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
+
+use super::sleeper::Sleeper;
 
 /// One worker's bell.
 #[derive(Debug)]
 pub struct Bell {
     event: OwnedFd,
-    is_asleep: AtomicBool,
+    sleeper: Sleeper,
 }
 
 impl Bell {
@@ -22,15 +23,12 @@ impl Bell {
     /// Those of `eventfd`: too many open files.
     pub fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { event, is_asleep: AtomicBool::new(false) })
+        Ok(Self { event, sleeper: Sleeper::new() })
     }
 
     /// Wakes the worker, if it sleeps. What was done before ringing is seen by it.
     pub fn ring(&self) {
-        // Pairs with the fence in `lie_down`: either the worker sees what was sent, or this sees
-        // that it sleeps.
-        fence(Ordering::SeqCst);
-        if self.is_asleep() && self.is_asleep.swap(false, Ordering::AcqRel) {
+        if self.sleeper.must_wake() {
             // A full counter is rung already.
             let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
@@ -38,13 +36,12 @@ impl Bell {
 
     /// Says that the worker is about to sleep; it must look for work once more before it does.
     pub fn lie_down(&self) {
-        self.is_asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.sleeper.lie_down();
     }
 
     /// Says that it is awake, and silences the bell.
     pub fn get_up(&self) {
-        if !self.is_asleep.swap(false, Ordering::AcqRel) {
+        if self.sleeper.get_up() {
             // It was rung; nothing to read is no fault.
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
         }
@@ -52,7 +49,7 @@ impl Bell {
 
     /// Whether the worker sleeps, so that nothing received long before now is still to come.
     pub fn is_asleep(&self) -> bool {
-        self.is_asleep.load(Ordering::Acquire)
+        self.sleeper.is_asleep()
     }
 }
 

@@ -16,7 +16,7 @@ use xdpwatch_core::tuple::Tuple;
 use super::bell::Bell;
 use super::{Told, aggregator};
 use crate::evidence::history::{History, Packet};
-use crate::evidence::{Archive, Clerk, Document, case};
+use crate::evidence::{Archive, Clerk, Document};
 
 /// Questions that may wait for a worker.
 const QUESTIONS: usize = 8;
@@ -95,11 +95,12 @@ impl Stage {
         let mut waiting = VecDeque::new();
         while let Some((vantage, mut finding)) = waiting.pop_front().or_else(|| told.recv().ok()) {
             waiting.extend(told.try_iter());
-            if finding.grounds.is_some() {
+            let tuples = self.clerk.tuples(&mut finding);
+            if !tuples.is_empty() {
                 if waiting.len() > BACKLOG {
                     self.clerk.archive().skip();
                 } else {
-                    self.attend(&mut finding);
+                    self.attend(&mut finding, &tuples);
                 }
             }
             if self.tell.try_send((vantage, finding)).is_err() {
@@ -108,9 +109,8 @@ impl Stage {
         }
     }
 
-    fn attend(&mut self, finding: &mut Finding) {
-        let tuples = case::tuples(finding);
-        let seen = ask(&self.windows, &self.bells, &tuples, finding.at_ns);
+    fn attend(&mut self, finding: &mut Finding, tuples: &[Tuple]) {
+        let seen = ask(&self.windows, &self.bells, tuples, finding.at_ns);
         let Some(document) = self.clerk.document(finding, seen) else { return };
         if self.files.try_send(document).is_err() {
             finding.evidence = None;

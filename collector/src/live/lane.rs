@@ -98,7 +98,7 @@ impl<S: Source> Lane<S> {
     }
 
     fn capture(&mut self, counts: &mut Shown, records: &mut Vec<Record>) -> io::Result<()> {
-        let mut rounds = 0;
+        let (mut rounds, mut tuned) = (0, 0);
         let mut idle_since = None;
         self.show(counts);
         let mut shown_at = Instant::now();
@@ -119,6 +119,9 @@ impl<S: Source> Lane<S> {
             if shown_at.elapsed() >= SHOW_INTERVAL {
                 shown_at = Instant::now();
                 self.show(counts);
+                if let Some(detection) = self.shared.tuning.newer(&mut tuned) {
+                    self.worker.retune(&detection);
+                }
             }
             if received.frames > 0 {
                 idle_since = None;
@@ -300,6 +303,7 @@ mod tests {
             carries_data: false,
             hosts: Hosts::default(),
             limits: Limits::default(),
+            group: Default::default(),
             seeds: FILE_SEEDS,
             batch: 64,
         };
@@ -311,6 +315,7 @@ mod tests {
             bells: (0..2).map(|_| Bell::new().unwrap()).collect(),
             aggregator: Arc::default(),
             saver: Arc::default(),
+            tuning: Arc::default(),
         };
         let lane = |(number, seat)| Lane {
             number,

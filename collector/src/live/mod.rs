@@ -13,6 +13,8 @@ mod placement;
 mod plan;
 mod port;
 mod shared;
+mod sleeper;
+mod tuning;
 mod vantage;
 mod writer;
 
@@ -23,7 +25,6 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 use xdpwatch_core::finding::{Finding, State};
-use xdpwatch_core::group;
 
 use crate::alerts::{Alerts, Audience};
 use crate::args::Args;
@@ -31,6 +32,7 @@ use crate::capture::clock::Clock;
 use crate::capture::sys;
 use crate::evidence::Archive;
 use crate::report::{Context, Occasion, Origin, Reporter};
+use crate::service::notify::{Notifier, Status};
 use crate::stats::{FindingStats, Stats};
 use crate::stop::Requests;
 use crate::worker::Detection;
@@ -97,6 +99,7 @@ pub fn run(
     }
     drop((tell, keeping));
     desk.show(&vantages)?;
+    desk.notifier.ready();
     let started = Instant::now();
     let ended = loop {
         let over = args.duration.is_some_and(|duration| started.elapsed() >= duration)
@@ -111,6 +114,7 @@ pub fn run(
         }
         desk.look(&mut vantages, &told, requests)?;
     };
+    desk.notifier.stopping();
     // Detached first, everywhere: what is in the rings by then is still observed.
     for vantage in &mut vantages {
         vantage.keep_state(args);
@@ -160,6 +164,7 @@ struct Desk<'a> {
     interval_began: Instant,
     archive: Option<Arc<Archive>>,
     shown: Instant,
+    notifier: Notifier,
 }
 
 impl<'a> Desk<'a> {
@@ -170,8 +175,7 @@ impl<'a> Desk<'a> {
         detection: &Detection,
     ) -> anyhow::Result<Self> {
         let redactor = args.evidence.redactor()?;
-        let config = group::Config::default;
-        let alerts = || Alerts::new(config(), detection.seeds, redactor.clone());
+        let alerts = || Alerts::new(detection.group, detection.seeds, redactor.clone());
         let context = |names: &Vec<String>| Context {
             sensor: sensor.to_owned(),
             origin: Origin::Interface(vantage::joined(names)),
@@ -192,6 +196,7 @@ impl<'a> Desk<'a> {
             interval_began: Instant::now(),
             archive: None,
             shown: Instant::now(),
+            notifier: Notifier::new(),
         })
     }
 
@@ -235,6 +240,31 @@ impl<'a> Desk<'a> {
         if requests.take_stats() {
             self.statistics(vantages, Occasion::Asked)?;
         }
+        if requests.is_reload_asked() {
+            self.notifier.reloading();
+            if let Some(args) = requests.take_reload() {
+                self.retune(&args, vantages)?;
+            }
+            self.notifier.ready();
+        }
+        Ok(())
+    }
+
+    /// Takes what a reload may change, and hands it on. Tables, groups and counts stay.
+    fn retune(&mut self, args: &Args, vantages: &[Vantage]) -> anyhow::Result<()> {
+        let detection = crate::run::detection(args, [0; 4]);
+        self.interval = args.stats_interval;
+        self.interval_began = Instant::now();
+        for (index, vantage) in vantages.iter().enumerate() {
+            vantage.retune(&detection);
+            let now_ns = vantage.clock().now_ns();
+            self.tell(index, |alerts, audience| alerts.retune(detection.group, now_ns, audience))?;
+        }
+        if let Some(archive) = &self.archive {
+            archive.retune(args.evidence.limits(), args.evidence.choices(&detection));
+        }
+        self.reporter.retune(args);
+        crate::run::log_as(args.verbose);
         Ok(())
     }
 
@@ -304,10 +334,14 @@ impl<'a> Desk<'a> {
 
     /// Shows the numbers as they are now, and whether all is well.
     fn show(&mut self, vantages: &[Vantage]) -> anyhow::Result<()> {
+        let mut status = Status::default();
         for (index, vantage) in vantages.iter().enumerate() {
-            let stats = self.stats(index, vantage, false)?;
-            self.reporter.show(&self.contexts[index], &stats, vantage.trouble());
+            let (stats, trouble) = (self.stats(index, vantage, false)?, vantage.trouble());
+            status.add(self.contexts[index].name(), &stats, trouble.as_deref());
+            self.reporter.show(&self.contexts[index], &stats, trouble);
         }
+        let goes_on = vantages.iter().all(|vantage| vantage.silent_worker().is_none());
+        self.notifier.progress(status.to_string(), goes_on);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use xdpwatch_prog::maps::INTERFACES_MAX;
 
 use super::bell::Bell;
+use super::tuning::Tuning;
 use super::writer::Headers;
 use crate::capture::clock::Clock;
 use crate::capture::source::Losses;
@@ -55,6 +56,8 @@ pub struct Shared {
     pub bells: Arc<[Bell]>,
     /// Who takes the outputs.
     pub aggregator: Arc<OnceLock<Thread>>,
+    /// What a reload changes.
+    pub tuning: Arc<Tuning>,
     /// Where flows are left for the next run, once the end has come and if they are.
     pub saver: Arc<OnceLock<Saver>>,
 }

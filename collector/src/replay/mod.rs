@@ -1,9 +1,9 @@
 //! Capture files through the very pipeline that live capture uses, with the time from the file.
 //!
-//! Each file is a vantage point of its own: own tables, own findings, own summary. One worker runs
-//! in the reading thread; several get their records over bounded queues that block, so none is lost.
+//! Each file is a vantage point of its own: own tables, own findings, own summary. Reading, every worker
+//! and reporting have a thread each, with bounded queues between them that block, so nothing is lost.
 
-mod inline;
+mod clock;
 pub(crate) mod reader;
 mod threads;
 
@@ -28,7 +28,7 @@ use reader::Reader;
 pub struct Options {
     /// The detector's choices.
     pub detection: Detection,
-    /// Worker threads; 1 means none besides the reading one.
+    /// Worker threads.
     pub workers: usize,
     /// Stop after this many packets.
     pub count: Option<u64>,
@@ -74,11 +74,7 @@ pub fn replay(
     if let Some((setup, history)) = options.evidence.as_ref().zip(history) {
         sink.keep_evidence(setup.clerk(context.name()), history);
     }
-    let (mut stats, problem) = if options.workers == 1 {
-        inline::run(&mut reader, options, &mut sink, requests)
-    } else {
-        threads::run(&mut reader, options, &mut sink, requests)
-    };
+    let (mut stats, problem) = threads::run(&mut reader, options, &mut sink, requests);
     stats.findings = sink.findings();
     sink.statistics(stats.clone(), Occasion::End);
     sink.result()?;
@@ -88,7 +84,5 @@ pub fn replay(
 /// A history that answers the same whatever the number of workers and the size of batches: it is
 /// longer by as much as the reader may be ahead of the findings.
 fn remember(setup: &Setup, options: &Options) -> History {
-    let round = options.detection.batch * options.workers;
-    let rounds = if options.workers == 1 { 1 } else { threads::ROUNDS_AHEAD };
-    History::new(setup.depth, round * rounds, Keep::Transitions, options.detection.seeds[2])
+    History::new(setup.depth, threads::AHEAD, Keep::Transitions, options.detection.seeds[2])
 }

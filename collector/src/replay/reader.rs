@@ -1,18 +1,18 @@
 //! Packets of a file become records in order of time; their headers are remembered for evidence.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xdpwatch_prog::record::Record;
-use xdpwatch_prog::wire::{self, Parsed};
 
+use super::clock::Clock;
 use crate::capture::file::{CaptureFile, FileError, Packet};
 use crate::evidence::history::History;
 use crate::progress::Bar;
-use crate::skips::Skips;
 use crate::stats::{FileStats, Stats};
 
-/// A file of this size has tuples enough for huge pages to pay.
-const LONG_BYTES: u64 = 32 << 20;
+/// A file of this size has packets enough for huge pages to pay: what is touched of the tables first is two
+/// megabytes of zeros each time, 0.1 s in all.
+const LONG_BYTES: u64 = 1 << 30;
 
 /// A file whose packets are parsed and whose clock only goes forward.
 pub struct Reader {
@@ -21,13 +21,6 @@ pub struct Reader {
     clock: Clock,
     left: u64,
     history: Option<Arc<Mutex<History>>>,
-}
-
-#[derive(Debug, Default)]
-struct Clock {
-    latest_ns: u64,
-    backwards: u64,
-    skips: Skips,
 }
 
 impl Reader {
@@ -47,38 +40,37 @@ impl Reader {
         self.file.progress().size.is_none_or(|size| size >= LONG_BYTES)
     }
 
-    /// Appends up to `max` records; false when there are no more to come.
+    /// Appends the records of the next packets, at most `max`: of as many as lie ready, so that a slow
+    /// source keeps nobody waiting for the rest. False when there are no more to come.
     ///
     /// # Errors
     /// Those of the file; records appended before are good.
     pub fn fill(&mut self, records: &mut Vec<Record>, max: usize) -> Result<bool, FileError> {
-        let end = records.len() + max;
-        let mut more = true;
-        let history = self.history.as_ref();
-        let mut history =
-            history.map(|history| history.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut result = Ok(());
-        while more && records.len() < end {
-            if self.left == 0 {
-                return Ok(false);
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(max);
+        let clock = &mut self.clock;
+        let history = self.history.as_deref();
+        // Locked from the first packet on: whoever wants it must not wait for a slow source.
+        let mut locked = None;
+        let mut take = |packet: Packet<'_>| {
+            if locked.is_none() {
+                locked = history.map(lock);
             }
-            let clock = &mut self.clock;
-            let mut take = |packet: Packet<'_>| {
-                records.extend(clock.record(&packet, history.as_deref_mut()));
-            };
-            match self.file.next(&mut take) {
-                Ok(read) => {
-                    more = read;
-                    self.left -= u64::from(read);
-                }
-                Err(error) => {
-                    result = Err(error);
-                    more = false;
-                }
+            clock.take(&packet, locked.as_deref_mut(), records);
+        };
+        let read = if wanted == 0 { Ok(0) } else { self.file.some(wanted, &mut take) };
+        if !matches!(read, Ok(1..)) {
+            if locked.is_none() {
+                locked = history.map(lock);
             }
+            clock.settle(None, locked.as_deref_mut(), records);
+        }
+        if wanted > 0 && matches!(read, Ok(0)) {
+            clock.latest_ns = clock.latest_ns.max(self.file.counts().end_ns);
         }
         self.bar.set(self.file.progress().taken());
-        result.map(|()| more)
+        let read = read?;
+        self.left -= read as u64;
+        Ok(read > 0)
     }
 
     /// Time of the latest packet, nanoseconds; also of packets that are no records.
@@ -96,6 +88,7 @@ impl Reader {
             unknown_link: counts.unknown_link,
             timeless: counts.timeless,
             clock_backwards: self.clock.backwards,
+            damaged_times: self.clock.damaged,
         };
         Stats {
             at_ns: self.clock.latest_ns,
@@ -111,17 +104,6 @@ impl Reader {
     }
 }
 
-impl Clock {
-    /// The packet's record, if it is one, at a time that is never before an earlier packet's.
-    fn record(&mut self, packet: &Packet<'_>, history: Option<&mut History>) -> Option<Record> {
-        self.backwards += u64::from(packet.at_ns < self.latest_ns);
-        self.latest_ns = self.latest_ns.max(packet.at_ns);
-        let parsed = wire::parse(packet.bytes, packet.frame_len, self.latest_ns, packet.link);
-        let Parsed { record, header_end } = parsed.map_err(|skip| self.skips.count(skip)).ok()?;
-        if let Some(history) = history {
-            let headers = &packet.bytes[..header_end.min(packet.bytes.len())];
-            history.put(&record, packet.link, headers);
-        }
-        Some(record)
-    }
+fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
+    history.lock().unwrap_or_else(PoisonError::into_inner)
 }

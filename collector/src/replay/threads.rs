@@ -1,5 +1,7 @@
-//! Several workers: the reader deals records out by owner, round by round; every worker hears of
-//! every round, so that the merge of their outputs never waits for an idle one.
+//! Reading, workers and reporting side by side: the reader deals records out by owner, round by round;
+//! every worker hears of every round, so that the merge of their outputs never waits for an idle one.
+//!
+//! What is empty goes back to whoever fills it: nothing is allocated for a packet.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,12 +20,15 @@ use crate::stats::{DetectorStats, Stats};
 use crate::stop::Requests;
 use crate::worker::Worker;
 
-/// Rounds that may wait for a worker.
-const ROUNDS_WAITING: usize = 16;
+/// Records of a round at most, for all workers together: enough that handing them over costs little.
+const ROUND: usize = 2048;
 
-/// Rounds that may have been read after one whose findings are being reported: waiting for a worker,
-/// waiting for the merge, and those in hands.
-pub const ROUNDS_AHEAD: usize = 2 * ROUNDS_WAITING + 4;
+/// Rounds that may wait for a worker, and for the merge.
+const ROUNDS_WAITING: usize = 8;
+
+/// Records that may have been read after one whose findings are being reported: those waiting for a
+/// worker, waiting for the merge, and in hands.
+pub const AHEAD: usize = ROUND * (2 * ROUNDS_WAITING + 4);
 
 /// One worker's share of a round.
 struct Share {
@@ -39,6 +44,23 @@ struct Result {
     outputs: Vec<Output>,
     watermark_ns: u64,
     stats: DetectorStats,
+}
+
+/// The reader's end of one worker's queues.
+struct Dealt {
+    shares: SyncSender<Share>,
+    /// Shares that the worker is done with.
+    empty: Receiver<Vec<Record>>,
+}
+
+/// One worker's end of its queues.
+struct Desk {
+    lane: usize,
+    shares: Receiver<Share>,
+    emptied: SyncSender<Vec<Record>>,
+    results: SyncSender<Result>,
+    /// Outputs that the merge has taken over.
+    empty: Receiver<Vec<Output>>,
 }
 
 /// What the reader tells the reporting thread about itself.
@@ -61,25 +83,27 @@ pub fn run(
     let mut detectors = vec![DetectorStats::default(); workers];
     thread::scope(|scope| {
         let (results, merged) = sync_channel(ROUNDS_WAITING * workers);
-        let mut shares = Vec::with_capacity(workers);
+        let (mut dealt, mut emptied) = (Vec::new(), Vec::new());
         for lane in 0..workers {
-            let (share, mine) = sync_channel(ROUNDS_WAITING);
-            let results = results.clone();
-            shares.push(share);
             let worker = Worker::new(&options.detection, workers);
             if is_long {
                 worker.use_huge_pages();
             }
-            scope.spawn(move || work(lane, worker, &mine, &results));
+            let (reader, desk, outputs) = desk(lane, results.clone());
+            dealt.push(reader);
+            emptied.push(outputs);
+            scope.spawn(move || work(worker, &desk));
         }
         drop(results);
         let read = &read;
-        scope.spawn(move || deal(reader, options, &shares, read, requests));
+        scope.spawn(move || deal(reader, options, &dealt, read, requests));
         let mut merge = Merge::new(workers);
         for result in merged {
-            let Result { lane, outputs, watermark_ns, stats } = result;
+            let Result { lane, mut outputs, watermark_ns, stats } = result;
             detectors[lane] = stats;
-            outputs.into_iter().for_each(|output| merge.push(lane, output));
+            merge.append(lane, &mut outputs);
+            // A worker that has ended needs none.
+            let _ = emptied[lane].try_send(outputs);
             merge.advance(lane, watermark_ns);
             merge.drain(&mut |output| sink.handle(output));
             if sink.failed() {
@@ -96,21 +120,30 @@ pub fn run(
     (combined(&read, &detectors), locked(&read, |read| read.problem.take()))
 }
 
+/// The queues of one worker: the reader's end, its own, and the one for emptied outputs.
+fn desk(lane: usize, results: SyncSender<Result>) -> (Dealt, Desk, SyncSender<Vec<Output>>) {
+    let (shares, mine) = sync_channel(ROUNDS_WAITING);
+    let (emptied, empty) = sync_channel(ROUNDS_WAITING + 2);
+    let (outputs, empty_outputs) = sync_channel(ROUNDS_WAITING + 2);
+    let desk = Desk { lane, shares: mine, emptied, results, empty: empty_outputs };
+    (Dealt { shares, empty }, desk, outputs)
+}
+
 /// Reads the file and deals its records out.
 fn deal(
     reader: &mut Reader,
     options: &Options,
-    shares: &[SyncSender<Share>],
+    dealt: &[Dealt],
     read: &Mutex<Read>,
     requests: &Requests,
 ) {
     let [seed, ..] = options.detection.seeds;
-    let round = options.detection.batch * shares.len();
-    let mut records = Vec::with_capacity(round);
+    let mut records = Vec::with_capacity(ROUND);
+    let mut shares: Vec<Vec<Record>> = vec![Vec::new(); dealt.len()];
     let mut ended = Ok(true);
     while matches!(ended, Ok(true)) {
         records.clear();
-        ended = reader.fill(&mut records, round);
+        ended = reader.fill(&mut records, ROUND);
         let gave_up = locked(read, |read| {
             read.stats = reader.stats();
             read.gave_up
@@ -123,12 +156,19 @@ fn deal(
             Some(last) if !is_last => last.at_ns,
             _ => reader.latest_ns(),
         };
-        let mut dealt = vec![Vec::with_capacity(options.detection.batch); shares.len()];
-        for record in &records {
-            dealt[owner(record, seed, shares.len())].push(*record);
+        for (share, dealt) in shares.iter_mut().zip(dealt) {
+            *share = dealt.empty.try_recv().unwrap_or_default();
         }
-        for (share, records) in shares.iter().zip(dealt) {
-            if share.send(Share { records, watermark_ns, is_last }).is_err() {
+        if let [only] = shares.as_mut_slice() {
+            std::mem::swap(only, &mut records);
+        } else {
+            for record in &records {
+                shares[owner(record, seed, dealt.len())].push(*record);
+            }
+        }
+        for (share, dealt) in shares.iter_mut().zip(dealt) {
+            let share = Share { records: std::mem::take(share), watermark_ns, is_last };
+            if dealt.shares.send(share).is_err() {
                 return;
             }
         }
@@ -138,17 +178,21 @@ fn deal(
 }
 
 /// One worker's thread.
-fn work(lane: usize, mut worker: Worker, shares: &Receiver<Share>, results: &SyncSender<Result>) {
-    for Share { records, watermark_ns, is_last } in shares {
+fn work(mut worker: Worker, desk: &Desk) {
+    for Share { mut records, watermark_ns, is_last } in &desk.shares {
+        worker.outputs = desk.empty.try_recv().unwrap_or_default();
         worker.observe(&records);
+        records.clear();
+        // The reader may have ended.
+        let _ = desk.emptied.try_send(records);
         if is_last {
             worker.finish(watermark_ns);
         } else {
             worker.tick(watermark_ns);
         }
         let outputs = std::mem::take(&mut worker.outputs);
-        let result = Result { lane, outputs, watermark_ns, stats: worker.stats() };
-        if results.send(result).is_err() {
+        let result = Result { lane: desk.lane, outputs, watermark_ns, stats: worker.stats() };
+        if desk.results.send(result).is_err() {
             return;
         }
     }

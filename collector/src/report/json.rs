@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 use xdpwatch_core::census::{Row, STATES};
-use xdpwatch_core::finding::{About, Evidence, Fact, Finding, State};
+use xdpwatch_core::finding::{About, Fact, Finding, State};
+use xdpwatch_core::grounds::Evidence;
 use xdpwatch_core::group::Change;
 use xdpwatch_core::legs::Balancer;
 
@@ -259,6 +260,11 @@ fn alert_object(finding: &Finding, group_id: u64) -> Value {
     if let Some(evidence) = finding.evidence {
         object["evidence"] = json!(file_name(finding.id));
         object["evidence_complete"] = json!(evidence == Evidence::Seen);
+        object["evidence_kind"] = json!(match evidence {
+            Evidence::Seen => "whole",
+            Evidence::Rebuilt => "rebuilt",
+            Evidence::Part => "part",
+        });
     }
     object
 }

@@ -30,6 +30,7 @@ use std::io::{self, Write};
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::Change;
 
+use crate::args::Args;
 use crate::compare::Comparison;
 use crate::interruption::Interruption;
 use crate::lang::Lang;
@@ -125,6 +126,9 @@ pub trait Reporter {
         interruption: &Interruption,
         utc_offset_ns: i64,
     ) -> io::Result<()>;
+
+    /// Takes what a reload changes of it.
+    fn retune(&mut self, _args: &Args) {}
 
     /// Reports what two captures say together; the context is the first one's.
     ///

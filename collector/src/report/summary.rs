@@ -146,6 +146,7 @@ fn captured(file: &FileStats, lang: Lang) -> String {
         (said("of unknown link types", "链路类型未知"), file.unknown_link),
         (said("without a time", "没有时间"), file.timeless),
         (said("out of order", "时间顺序颠倒"), file.clock_backwards),
+        (said("with a damaged time", "时间损坏"), file.damaged_times),
     ];
     let packets = say!(lang, totals::read(file));
     match (nonzero(notes, lang), lang) {

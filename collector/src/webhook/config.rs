@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use serde::{Deserialize, Deserializer};
 use ureq::http::{HeaderName, HeaderValue};
+use xdpwatch_core::detect;
 
 use super::format::Format;
 use super::message::Message;
 
 /// One hook, as a person configures it. Secrets are never in it, only where they are.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebhookConfig {
     /// What it is called in messages and in the spool [default: format and host].
     pub name: Option<String>,
@@ -33,7 +32,6 @@ pub struct WebhookConfig {
     /// Only alerts of these services: `address:port`, `address` or `:port` [default: all].
     pub services: Vec<String>,
     /// How long one try may take [default: 10s].
-    #[serde(deserialize_with = "time")]
     pub timeout: Option<Duration>,
     /// File with a minijinja template of the body, for the format `template`.
     pub template: Option<PathBuf>,
@@ -44,20 +42,13 @@ pub struct WebhookConfig {
     /// File with more headers, `Name: value` on each line.
     pub headers_file: Option<PathBuf>,
     /// Wait after the first failed try; it doubles with each [default: 1s].
-    #[serde(deserialize_with = "time")]
     pub retry_min: Option<Duration>,
     /// The longest wait [default: 5m].
-    #[serde(deserialize_with = "time")]
     pub retry_max: Option<Duration>,
 }
 
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    crate::args::duration(&text).map(Some).map_err(serde::de::Error::custom)
-}
-
 /// A hook with everything read that it needs.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hook {
     /// What it is called.
     pub name: String,
@@ -110,6 +101,10 @@ impl Hook {
             matches!(config.min_severity, None | Some(1..=3)),
             "webhook: min_severity is 1 (worst), 2 or 3 (all)"
         );
+        if let Some(unknown) = config.rules.iter().find(|name| detect::rule(name).is_none()) {
+            let names: Vec<_> = detect::rule_names().collect();
+            bail!("webhook: rules: no rule is called {unknown}; they are {}", names.join(", "));
+        }
         let name =
             config.name.clone().unwrap_or_else(|| format!("{} {host}", config.format.name()));
         let hook = Self {
@@ -220,8 +215,9 @@ fn headers(path: &Path) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::config::hook_keys::KEYS;
     use serde_json::json;
 
     fn message(severity: u64, service: &str) -> Message {
@@ -232,8 +228,16 @@ mod tests {
         Message { id: String::new(), key: String::new(), revision: 1, resolved: false, event }
     }
 
-    fn hook(config: serde_json::Value) -> anyhow::Result<Hook> {
-        Hook::new(&serde_json::from_value(config)?)
+    /// The hook of a table with these keys.
+    pub fn hook(table: serde_json::Value) -> anyhow::Result<Hook> {
+        let mut config = WebhookConfig::default();
+        for (name, value) in table.as_object().unwrap() {
+            let key = KEYS.iter().find(|key| key.name == name).expect(name);
+            let value = value.to_string();
+            let value = toml::de::DeValue::parse(&value).expect("as in JSON");
+            (key.set)(&mut config, &value).map_err(|(_, what)| anyhow::anyhow!(what))?;
+        }
+        Hook::new(&config)
     }
 
     #[test]
@@ -263,12 +267,13 @@ mod tests {
         let wrong = |config| format!("{:#}", hook(config).err().expect("refused"));
         assert!(wrong(json!({ "url": "hooks.example/abc" })).contains("https://host"));
         assert!(wrong(json!({ "url": "http://h/", "timeout": "soon" })).contains("90s"));
-        assert!(wrong(json!({ "url": "http://h/", "colour": 1 })).contains("colour"));
         assert!(wrong(json!({ "url": "env:XDPWATCH_NO_SUCH" })).contains("XDPWATCH_NO_SUCH"));
         assert!(
             wrong(json!({ "url": "http://h/", "format": "pagerduty" })).contains("routing key")
         );
         assert!(wrong(json!({ "url": "http://h/", "min_severity": 4 })).contains("1 (worst)"));
+        let rules = wrong(json!({ "url": "http://h/", "rules": ["tuple_resue"] }));
+        assert!(rules.contains("tuple_resue; they are tuple_reuse, "), "{rules}");
         let said = wrong(json!({ "url": "ht tp://h/topsecret" }));
         assert!(!said.contains("topsecret"), "{said}");
     }

@@ -1,7 +1,7 @@
 //! What is spooled: an event of a group, with what order and duplicates go by. No secret is in it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use xdpwatch_core::finding::State;
 use xdpwatch_core::group::Change;
@@ -47,6 +47,43 @@ impl Message {
             resolved: change.state == State::Resolved,
             event: group::event(context, change, utc_offset_ns),
         }
+    }
+
+    /// The end of the group whose last message this is: the run that told of it was cut off, and
+    /// nothing is known of it since. It has an id of its own, always the same.
+    #[must_use]
+    pub fn ended(&self) -> Self {
+        let mut end = self.varied("restart");
+        end.resolved = true;
+        end.revision += 1;
+        let alert = &mut end.event["alert"];
+        alert["state"] = json!("resolved");
+        alert["until"] = json!("restart");
+        alert["group"]["revision"] = json!(end.revision);
+        end
+    }
+
+    /// The beginning of the group whose end this is, for those who were not told of it.
+    #[must_use]
+    pub fn begun(&self) -> Self {
+        let mut begun = self.varied("begun");
+        begun.resolved = false;
+        begun.event["alert"]["state"] = json!("firing");
+        begun
+    }
+
+    /// The same under an id of its own.
+    fn varied(&self, how: &str) -> Self {
+        let digest = Sha256::digest(format!("{} {how}", self.id));
+        let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        Self { id: format!("msg_{hex}"), ..self.clone() }
+    }
+
+    /// Whether both are of one group, and not of an earlier one with the same key.
+    #[must_use]
+    pub fn is_of_group(&self, other: &Self) -> bool {
+        let id = ["alert", "group", "id"];
+        self.text(&id) == other.text(&id)
     }
 
     /// A text of the event at this path, or nothing.

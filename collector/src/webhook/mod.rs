@@ -10,15 +10,17 @@ pub mod options;
 pub mod probe;
 
 mod courier;
+mod couriers;
 mod delivery;
 mod message;
 mod queue;
 mod retry;
 mod sign;
 mod spool;
+mod standing;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -28,12 +30,15 @@ use std::time::{Duration, Instant};
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::Change;
 
+use crate::args::Args;
 use crate::compare::Comparison;
 use crate::interruption::Interruption;
 use crate::report::{Context, Occasion, Reporter};
+use crate::run::complain;
 use crate::stats::{Stats, WebhookStats};
 use config::{Hook, WebhookConfig};
 use courier::{Courier, Standing};
+use couriers::Couriers;
 use message::Message;
 
 /// Messages that may wait for the spool's thread.
@@ -53,11 +58,26 @@ pub enum Haste {
 
 /// All hooks of a run.
 pub struct Webhooks {
-    send: Option<SyncSender<Message>>,
+    spool_dir: PathBuf,
     haste: Haste,
     lost: u64,
     counted: Arc<Counted>,
-    thread: Option<JoinHandle<Vec<Courier>>>,
+    /// From the first hook on.
+    running: Option<Running>,
+}
+
+/// The spool's thread, and the way to it.
+struct Running {
+    send: SyncSender<Order>,
+    thread: JoinHandle<Vec<Courier>>,
+}
+
+/// What the spool's thread is told, in this order.
+enum Order {
+    /// To post this.
+    Post(Message),
+    /// To post to these hooks from now on.
+    Hooks(Vec<Hook>),
 }
 
 /// The couriers' sums, for statistics while they run.
@@ -83,30 +103,64 @@ impl Webhooks {
     ) -> anyhow::Result<Self> {
         // Every refusal comes before the first delivery, whichever hook it concerns.
         let hooks = configs.iter().map(Hook::new).collect::<anyhow::Result<Vec<_>>>()?;
-        let couriers = hooks
-            .into_iter()
-            .map(|hook| Courier::start(hook, spool_dir))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let (send, receive) = sync_channel(MESSAGES_WAITING);
-        let counted = Arc::new(Counted::default());
-        let shown = Arc::clone(&counted);
-        let run = move || spool(couriers, &receive, &shown);
-        let thread = thread::Builder::new().name("spool".to_owned()).spawn(run)?;
-        Ok(Self { send: Some(send), haste, lost: 0, counted, thread: Some(thread) })
+        let (spool_dir, counted) = (spool_dir.to_owned(), Arc::default());
+        let mut webhooks = Self { spool_dir, haste, lost: 0, counted, running: None };
+        webhooks.run(hooks)?;
+        Ok(webhooks)
     }
 
-    fn put(&mut self, message: Message) {
-        let Some(send) = &self.send else { return };
+    /// Starts the spool's thread, if there is any hook.
+    fn run(&mut self, hooks: Vec<Hook>) -> anyhow::Result<()> {
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let mut couriers = Couriers::start(hooks, &self.spool_dir)?;
+        if self.haste == Haste::Lose {
+            // What stood when the last run was cut off: nobody has watched it since.
+            couriers.settle();
+        }
+        let (send, receive) = sync_channel(MESSAGES_WAITING);
+        let shown = Arc::clone(&self.counted);
+        let run = move || spool(couriers, &receive, &shown);
+        let thread = thread::Builder::new().name("spool".to_owned()).spawn(run)?;
+        self.running = Some(Running { send, thread });
+        Ok(())
+    }
+
+    /// Posts to these from now on, after what came before. Spools of hooks that are no more keep what waits
+    /// in them.
+    ///
+    /// # Errors
+    /// A hook's configuration can't be used; everything stays as it is then.
+    pub fn exchange(&mut self, configs: &[WebhookConfig]) -> anyhow::Result<()> {
+        let hooks = configs.iter().map(Hook::new).collect::<anyhow::Result<Vec<_>>>()?;
+        match &self.running {
+            None => self.run(hooks),
+            Some(running) => running.send.try_send(Order::Hooks(hooks)).map_err(|_| {
+                anyhow::anyhow!("the queue to their spool is full; send SIGHUP again")
+            }),
+        }
+    }
+
+    /// Takes a group that is to be told of. `utc_offset_ns` is to be added to every time in it.
+    pub fn group(&mut self, context: &Context, change: &Change<'_>, utc_offset_ns: i64) {
+        self.put(|| Message::of(context, change, utc_offset_ns));
+    }
+
+    fn put(&mut self, make: impl FnOnce() -> Message) {
+        let Some(Running { send, .. }) = &self.running else { return };
+        let order = Order::Post(make());
         let is_lost = match self.haste {
-            Haste::Lose => send.try_send(message).is_err(),
-            Haste::Wait => send.send(message).is_err(),
+            Haste::Lose => send.try_send(order).is_err(),
+            Haste::Wait => send.send(order).is_err(),
         };
         self.lost += u64::from(is_lost);
     }
 
-    fn stats(&self) -> WebhookStats {
+    fn stats(&self) -> Option<WebhookStats> {
+        self.running.as_ref()?;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        WebhookStats {
+        Some(WebhookStats {
             delivered: read(&self.counted.delivered),
             retried: read(&self.counted.retried),
             dead: read(&self.counted.dead),
@@ -114,17 +168,23 @@ impl Webhooks {
             unspooled: read(&self.counted.unspooled),
             waiting: read(&self.counted.waiting),
             lost: self.lost,
-        }
+        })
     }
 
     /// Spools what still comes, waits at most this long for deliveries, and says of each hook what it
     /// did not get, in words for a person.
     #[must_use]
-    pub fn close(mut self, wait: Duration) -> Vec<String> {
-        drop(self.send.take());
-        let Some(Ok(couriers)) = self.thread.take().map(JoinHandle::join) else {
+    pub fn close(self, wait: Duration) -> Vec<String> {
+        let haste = self.haste;
+        let Some(Running { send, thread }) = self.running else { return Vec::new() };
+        drop(send);
+        let Ok(mut couriers) = thread.join() else {
             return vec!["webhooks: the spool's thread failed".to_owned()];
         };
+        if haste == Haste::Wait {
+            // Files that were read again have told again of what stood; the rest will not come.
+            couriers.iter_mut().for_each(Courier::settle);
+        }
         let deadline = Instant::now() + wait;
         let mut complaints: Vec<_> = couriers
             .into_iter()
@@ -138,28 +198,34 @@ impl Webhooks {
 }
 
 /// The spool's thread.
-fn spool(
-    mut couriers: Vec<Courier>,
-    receive: &Receiver<Message>,
-    counted: &Counted,
-) -> Vec<Courier> {
+fn spool(mut couriers: Couriers, receive: &Receiver<Order>, counted: &Counted) -> Vec<Courier> {
     let mut batch = Vec::with_capacity(BATCH);
     while let Ok(first) = receive.recv() {
-        batch.push(first);
-        batch.extend(receive.try_iter().take(BATCH - 1));
-        couriers.iter_mut().for_each(|courier| courier.put(&batch));
+        let mut hooks = None;
+        for order in std::iter::once(first).chain(receive.try_iter()) {
+            match order {
+                Order::Post(message) => batch.push(message),
+                Order::Hooks(others) => hooks = Some(others),
+            }
+            if hooks.is_some() || batch.len() >= BATCH {
+                break;
+            }
+        }
+        couriers.put(&batch);
         batch.clear();
+        if let Some(hooks) = hooks {
+            couriers.exchange(hooks);
+        }
         counted.show(&couriers);
     }
-    couriers
+    couriers.into_running()
 }
 
 impl Counted {
-    fn show(&self, couriers: &[Courier]) {
-        let standings: Vec<_> = couriers.iter().map(Courier::standing).collect();
+    fn show(&self, couriers: &Couriers) {
+        let all = couriers.counts();
         let show = |place: &AtomicU64, count: fn(&courier::Counts) -> u64| {
-            let sum = standings.iter().map(|standing| count(&standing.counts)).sum();
-            place.store(sum, Ordering::Relaxed);
+            place.store(count(&all), Ordering::Relaxed);
         };
         show(&self.delivered, |counts| counts.delivered);
         show(&self.retried, |counts| counts.retried);
@@ -218,7 +284,7 @@ impl Reporter for WithWebhooks<'_> {
         change: &Change<'_>,
         utc_offset_ns: i64,
     ) -> io::Result<()> {
-        self.webhooks.put(Message::of(context, change, utc_offset_ns));
+        self.webhooks.group(context, change, utc_offset_ns);
         self.inner.group(context, change, utc_offset_ns)
     }
 
@@ -244,6 +310,15 @@ impl Reporter for WithWebhooks<'_> {
         self.inner.interruption(context, interruption, utc_offset_ns)
     }
 
+    fn retune(&mut self, args: &Args) {
+        let exchanged =
+            args.webhooks.configs().and_then(|configs| self.webhooks.exchange(&configs));
+        if let Err(error) = exchanged {
+            complain(&format!("reload: webhooks stay as they were: {error:#}"));
+        }
+        self.inner.retune(args);
+    }
+
     fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
         self.inner.comparison(context, comparison)
     }
@@ -251,6 +326,6 @@ impl Reporter for WithWebhooks<'_> {
 
 impl WithWebhooks<'_> {
     fn with_own(&self, stats: &Stats) -> Stats {
-        Stats { webhooks: Some(self.webhooks.stats()), ..stats.clone() }
+        Stats { webhooks: self.webhooks.stats(), ..stats.clone() }
     }
 }

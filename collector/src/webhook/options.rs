@@ -45,6 +45,9 @@ pub struct Options {
     /// /var/lib/xdpwatch/spool and for files $XDG_STATE_HOME/xdpwatch/spool]
     #[arg(long, value_name = "DIR")]
     pub spool_dir: Option<PathBuf>,
+    /// The hooks that configuration files describe, where the command line names none.
+    #[arg(skip)]
+    pub tables: Vec<WebhookConfig>,
 }
 
 /// The environment variable with the secret of hooks that name no file.
@@ -56,6 +59,9 @@ impl Options {
     /// # Errors
     /// Neither one format or secret for all nor one for each.
     pub fn configs(&self) -> anyhow::Result<Vec<WebhookConfig>> {
+        if self.webhook.is_empty() {
+            return Ok(self.tables.iter().map(|table| self.completed(table)).collect());
+        }
         let count = self.webhook.len();
         for (given, option) in [
             (self.webhook_format.len(), "--webhook-format"),
@@ -83,6 +89,24 @@ impl Options {
             }
         };
         Ok(self.webhook.iter().enumerate().map(config).collect())
+    }
+
+    /// Whether there is any hook.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        !self.webhook.is_empty() || !self.tables.is_empty()
+    }
+
+    /// A hook of a file with what is said for all.
+    fn completed(&self, table: &WebhookConfig) -> WebhookConfig {
+        let has_secret = table.secret_file.is_some() || table.secret_env.is_some();
+        let secret_env = std::env::var_os(SECRET_ENV).filter(|_| !has_secret);
+        WebhookConfig {
+            secret_env: secret_env.map(|_| SECRET_ENV.to_owned()).or(table.secret_env.clone()),
+            timeout: table.timeout.or(Some(self.webhook_timeout)),
+            retry_min: table.retry_min.or(Some(self.webhook_retry)),
+            ..table.clone()
+        }
     }
 
     /// The spool's folder.

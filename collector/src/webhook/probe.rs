@@ -40,7 +40,10 @@ pub fn run(action: &Action) -> ExitCode {
 /// Whether every message was taken.
 fn test(options: &Options) -> anyhow::Result<bool> {
     let configs = options.configs()?;
-    anyhow::ensure!(!configs.is_empty(), "which one? give --webhook URL");
+    anyhow::ensure!(
+        !configs.is_empty(),
+        "which one? give --webhook URL, or a [[webhook]] table in the configuration file"
+    );
     let hooks = configs.iter().map(Hook::new).collect::<anyhow::Result<Vec<_>>>()?;
     let mut all_taken = true;
     for hook in &hooks {

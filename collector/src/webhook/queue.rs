@@ -81,6 +81,12 @@ impl Queue {
         self.ready.first().and_then(|(_, seq)| self.entries.get(seq))
     }
 
+    /// The latest message of this key that waits.
+    #[must_use]
+    pub fn last(&self, key: &str) -> Option<&Entry> {
+        self.by_key.get(key)?.back().and_then(|seq| self.entries.get(seq))
+    }
+
     /// A try failed.
     pub fn failed(&mut self, seq: u64) {
         let Some(entry) = self.entries.get_mut(&seq) else { return };

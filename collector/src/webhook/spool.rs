@@ -169,8 +169,11 @@ fn parse_name(name: &str) -> Option<Entry> {
     })
 }
 
-/// Alerts name a network's hosts: nobody else reads them.
-fn make_private(dir: &Path) -> io::Result<()> {
+/// Makes a folder. Alerts name a network's hosts: nobody else reads them.
+///
+/// # Errors
+/// Those of the disk.
+pub fn make_private(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }

@@ -13,6 +13,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use rustix::thread::{CapabilitySet, capabilities};
 use tracing::{debug, info, warn};
 use xdpwatch_prog::counters::{COUNTERS, Outcome, extra};
 use xdpwatch_prog::maps::{self, INTERFACES_MAX, settings, socket_slot};
@@ -311,9 +312,10 @@ fn explain(error: anyhow::Error, place: &str) -> anyhow::Error {
         _ => None,
     });
     if let Some((io_error, log)) = verdict {
-        // EPERM is a missing right; everything else, EACCES too, is the verifier's word.
-        if io_error.raw_os_error() != Some(libc::EPERM) {
-            debug!("the verifier's log:\n{log}");
+        debug!("the verifier's log:\n{log}");
+        // EPERM is a missing right; everything else, EACCES too, is the verifier's word. It refuses
+        // the frame's length, a difference of pointers, to whoever lacks CAP_PERFMON.
+        if io_error.raw_os_error() != Some(libc::EPERM) && !lacks_perfmon() {
             return anyhow!(
                 "loading the XDP program: this kernel's verifier refuses it ({io_error}); -vv shows \
                  its log, which belongs into a bug report; use another kernel meanwhile"
@@ -335,8 +337,13 @@ fn explain(error: anyhow::Error, place: &str) -> anyhow::Error {
     error.context(format!("attaching the XDP program {place}{cure}"))
 }
 
+fn lacks_perfmon() -> bool {
+    let either = CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN;
+    capabilities(None).is_ok_and(|sets| !sets.effective.intersects(either))
+}
+
 const RIGHTS: &str =
-    "; run it as root or give it CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF and CAP_IPC_LOCK";
+    "; run it as root or give it CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK";
 
 fn cure(error: &(dyn std::error::Error + 'static)) -> &'static str {
     let mut cause = Some(error);

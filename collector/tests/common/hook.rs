@@ -1,14 +1,17 @@
 //! A web server of the tests' own, which answers well or in every wrong way; and what a receiver of
 //! Standard Webhooks checks, done by Python's own hmac.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
+
+use super::tls::Authority;
 
 /// How a request is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +58,25 @@ impl Request {
 pub struct Server {
     pub port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
+    doors: Arc<Mutex<Vec<Door>>>,
 }
+
+/// How a server takes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// As a good one does.
+    Open,
+    /// With a certificate that nobody trusts.
+    WrongCertificate,
+    /// It closes in the middle of the handshake.
+    BrokenHandshake,
+    /// And then refuses all others for a moment.
+    Shut,
+}
+
+/// What is read and written of a connection.
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
 
 impl Server {
     /// Serves on a free port; `answer` is asked with the number of the request, from 0.
@@ -76,7 +97,51 @@ impl Server {
                 thread::spawn(move || serve(stream.unwrap(), &kept, &*answer));
             }
         });
-        Self { port, requests }
+        Self { port, requests, doors: Arc::default() }
+    }
+
+    /// Serves over TLS with a certificate by `trusted`; `door` is asked with the number of the
+    /// connection, from 0, how it is taken.
+    pub fn start_tls(
+        trusted: &Authority,
+        door: impl Fn(usize) -> Door + Send + 'static,
+        answer: impl Fn(usize) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let mut listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Self { port: address.port(), requests: Arc::default(), doors: Arc::default() };
+        let (requests, doors) = (Arc::clone(&server.requests), Arc::clone(&server.doors));
+        let (good, wrong) = (trusted.server(), Authority::new().server());
+        let answer = Arc::new(answer);
+        thread::spawn(move || {
+            for n in 0.. {
+                let (stream, _) = listener.accept().unwrap();
+                let door = door(n);
+                doors.lock().unwrap().push(door);
+                let config = if door == Door::WrongCertificate { &wrong } else { &good };
+                let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+                let (requests, answer) = (Arc::clone(&requests), Arc::clone(&answer));
+                thread::spawn(move || {
+                    if door == Door::BrokenHandshake {
+                        let _ = (&stream).read(&mut [0; 16]);
+                        let _ = (&stream).write_all(&[22, 3, 3, 0, 100]);
+                        return;
+                    }
+                    serve(StreamOwned::new(connection, stream), &requests, &*answer);
+                });
+                if door == Door::Shut {
+                    drop(listener);
+                    thread::sleep(Duration::from_millis(100));
+                    listener = TcpListener::bind(address).unwrap();
+                }
+            }
+        });
+        server
+    }
+
+    /// How often connections were taken in this way.
+    pub fn doors(&self, which: Door) -> usize {
+        self.doors.lock().unwrap().iter().filter(|door| **door == which).count()
     }
 
     pub fn url(&self) -> String {
@@ -102,11 +167,11 @@ impl Server {
 }
 
 fn serve(
-    stream: TcpStream,
+    stream: impl Stream,
     kept: &Mutex<Vec<Request>>,
     answer: &(impl Fn(usize) -> Answer + ?Sized),
 ) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut reader = BufReader::new(stream);
     while let Some(mut request) = read_request(&mut reader) {
         let given = {
             let mut kept = kept.lock().unwrap();
@@ -114,7 +179,7 @@ fn serve(
             kept.push(request.clone());
             request.answer
         };
-        if !give(&stream, &given) {
+        if !give(reader.get_mut(), &given) {
             return;
         }
     }
@@ -141,7 +206,7 @@ pub fn read_request(reader: &mut impl BufRead) -> Option<Request> {
 }
 
 /// Answers; true if the connection goes on.
-fn give(mut stream: &TcpStream, answer: &Answer) -> bool {
+fn give(stream: &mut impl Stream, answer: &Answer) -> bool {
     match answer {
         Answer::Status(status, headers, body) => {
             let length = body.len();

@@ -51,21 +51,22 @@ impl Sensor {
         Self { child, events }
     }
 
-    /// Ends it; the alerts among what it said. It must have lost nothing.
-    pub fn stop(mut self) -> Vec<Event> {
+    /// Ends it; the alerts among what it said, and its last statistics. It must have lost nothing.
+    pub fn stop(mut self) -> (Vec<Event>, Value) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         assert!(sent.success(), "the sensor had ended before");
         let status = self.child.wait().expect("the sensor ends");
         assert!(status.success(), "{status}");
-        let events: Vec<Event> = self.events.iter().collect();
-        let stats = events.last().expect("statistics at the end");
+        let mut events: Vec<Event> = self.events.iter().collect();
+        let stats = events.pop().expect("statistics at the end").json;
         let lost =
             ["rx_ring_full", "rx_dropped", "handoff_lost", "aggregator_lost", "reporter_lost"];
         for place in lost {
-            assert_eq!(stats.json["stats"]["capture"][place], 0, "lost: {}", stats.json);
+            assert_eq!(stats["stats"]["capture"][place], 0, "lost: {stats}");
         }
-        events.into_iter().filter(|event| event.json["event_type"] == "alert").collect()
+        events.retain(|event| event.json["event_type"] == "alert");
+        (events, stats)
     }
 }
 

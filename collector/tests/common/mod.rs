@@ -10,6 +10,8 @@ pub mod http;
 pub mod lab;
 #[cfg(feature = "xdp")]
 pub mod net;
+#[cfg(feature = "webhook")]
+pub mod tls;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -92,7 +92,11 @@ impl Net {
 
     /// Starts the sensor on `rx0` and returns once its program is attached.
     pub fn start(&self, args: &[&str]) -> Sensor {
-        let mut command = self.xdpwatch(args);
+        self.launch(&mut self.xdpwatch(args))
+    }
+
+    /// Starts this command, which runs the sensor, and returns once its program is attached.
+    pub fn launch(&self, command: &mut Command) -> Sensor {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut sensor = Sensor { child: Some(child) };
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -5,7 +5,7 @@ use xdpwatch_prog::head::Head;
 use xdpwatch_prog::record::{Record, flags};
 use xdpwatch_tools::cases::{syn, syn6};
 use xdpwatch_tools::frames::ethernet;
-use xdpwatch_tools::kernel::{Kernel, Settings, unavailable};
+use xdpwatch_tools::kernel::{Kernel, Settings, helper_costs_ns, unavailable};
 
 /// Averages taken, each over a million runs.
 const ROUNDS: usize = 21;
@@ -41,6 +41,11 @@ fn main() -> Result<()> {
             let costs = kernel.cost_ns(&frame, Head::SIZE as u32, payload, ROUNDS)?;
             print(costs, &format!("{name}, {payload} bytes cut, head, redirected"));
         }
+    }
+    println!("of that, the kernel's helpers alone");
+    let frame = [vec![0; Head::SIZE], ethernet(&syn())].concat();
+    for (name, costs) in helper_costs_ns(&frame, Head::SIZE as u32, 40, ROUNDS)? {
+        print(costs, name);
     }
     Ok(())
 }

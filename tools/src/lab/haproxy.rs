@@ -20,6 +20,8 @@ pub enum Reload {
     Hitless,
     /// It binds anew once the old one has let go, and without SO_REUSEPORT: there is a gap.
     Gap,
+    /// It binds beside the old one (SO_REUSEPORT), whose listener then closes with whatever waits in it.
+    Shared,
 }
 
 /// A running HAProxy; all its processes are killed when this is dropped.
@@ -60,6 +62,18 @@ impl<'a> HaProxy<'a> {
         self.launch(configuration, how)
     }
 
+    /// Its processes get no processor any more, or again: their listeners fill up.
+    ///
+    /// # Errors
+    /// A process has ended.
+    pub fn stall(&self, stalled: bool) -> anyhow::Result<()> {
+        let signal = if stalled { "-STOP" } else { "-CONT" };
+        let pids = self.processes.iter().map(|process| process.id().to_string());
+        let status = std::process::Command::new("kill").arg(signal).args(pids).status()?;
+        ensure!(status.success(), "kill {signal} failed");
+        Ok(())
+    }
+
     /// How many of its processes are alive.
     pub fn processes(&mut self) -> usize {
         self.processes.retain_mut(|process| matches!(process.try_wait(), Ok(None)));
@@ -71,7 +85,7 @@ impl<'a> HaProxy<'a> {
     /// # Errors
     /// Those of its socket, or no such number.
     pub fn stat(&self, name: &str, field: &str) -> anyhow::Result<u64> {
-        let text = self.ask("show stat")?;
+        let text = self.ask("show stat", Duration::from_secs(5))?;
         let mut lines = text.lines();
         let names = lines.next().unwrap_or_default().trim_start_matches("# ");
         for line in lines {
@@ -83,8 +97,9 @@ impl<'a> HaProxy<'a> {
         bail!("HAProxy has no {name}")
     }
 
-    fn ask(&self, question: &str) -> anyhow::Result<String> {
+    fn ask(&self, question: &str, patience: Duration) -> anyhow::Result<String> {
         let mut socket = UnixStream::connect(self.socket())?;
+        socket.set_read_timeout(Some(patience))?;
         writeln!(socket, "{question}")?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
@@ -138,7 +153,8 @@ impl<'a> HaProxy<'a> {
 
     /// The process that answers on the socket.
     fn serving(&self) -> Option<u64> {
-        let info = self.ask("show info").ok()?;
+        // One that was stalled holds the socket until the new one has it.
+        let info = self.ask("show info", Duration::from_millis(100)).ok()?;
         info.lines().find_map(|line| line.strip_prefix("Pid: ")?.parse().ok())
     }
 }

@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, Flow, SECOND_US, marks};
+use crate::grounds::{Example, Examples, Sign};
 use crate::histogram::Histogram;
 use crate::services::Service;
 use crate::step::{Step, What};
@@ -42,6 +43,8 @@ struct Period {
     reused: u64,
     request_bytes: Histogram,
     response_bytes: Histogram,
+    /// Tuples that came back.
+    examples: Examples,
     /// The alert that stands: its subject, and for how many periods there was no churn.
     standing: Option<(Subject, u32)>,
 }
@@ -99,6 +102,8 @@ impl Detector for Churn {
                 if let Some(us) = reuse_us {
                     period.reused += 1;
                     period.reuse_ms.add(us / 1000);
+                    let after_ms = u32::try_from(us / 1000).unwrap_or(u32::MAX);
+                    period.examples.add(Example::of(seen, Sign::CameBack(after_ms)));
                 }
             }
             What::Moved if is_first_close(step) => {
@@ -108,6 +113,11 @@ impl Detector for Churn {
             }
             _ => {}
         }
+    }
+
+    #[inline]
+    fn next_us(&self) -> u64 {
+        if self.services.is_empty() { u64::MAX } else { self.period_end_us }
     }
 
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
@@ -208,6 +218,7 @@ impl Period {
             reused: 0,
             request_bytes: Histogram::default(),
             response_bytes: Histogram::default(),
+            examples: Examples::default(),
             standing: None,
         }
     }
@@ -256,6 +267,7 @@ impl Period {
             ("median_response_bytes", median(&self.response_bytes)),
         ]);
         let blank = subject.finding(&Churn::RULE, state, at_us);
-        Finding { cause: "short_connections", facts, ..blank }
+        let grounds = self.examples.grounds();
+        Finding { cause: "short_connections", facts, grounds, ..blank }
     }
 }

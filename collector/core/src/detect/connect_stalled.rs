@@ -12,6 +12,7 @@ use super::host_timestamp_refusal::HostTimestampRefusal;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::grounds::Sign;
 use crate::host::schedule::Gaps;
 use crate::repetition::{COPY_US, patience_us};
 use crate::services::Service;
@@ -121,6 +122,11 @@ impl Detector for ConnectStalled {
             State::Firing if self.refusals.len() < REFUSALS => _ = self.refusals.insert(pair),
             State::Firing => self.overflow += 1,
         }
+    }
+
+    #[inline]
+    fn next_us(&self) -> u64 {
+        self.stalls.next_due_us()
     }
 
     fn pass_time(&mut self, now_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
@@ -262,7 +268,8 @@ fn finding(
         ("timestamps_offered", Fact::Flag(stall.ts_offered)),
     ]);
     let blank = stall.subject.finding(&ConnectStalled::RULE, state, at_us);
-    let mut finding = Finding { cause: "unanswered", severity, facts, ..blank };
+    let grounds = stall.subject.grounds(stall.last_us, Sign::Unanswered, None);
+    let mut finding = Finding { cause: "unanswered", severity, facts, grounds, ..blank };
     match stall.answers {
         Answers::Visible => {}
         Answers::NotVisible => finding.confidence.lower(70, "one_direction_only"),

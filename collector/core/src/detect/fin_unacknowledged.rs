@@ -10,6 +10,7 @@ use ahash::RandomState;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow;
+use crate::grounds::Sign;
 use crate::repetition::{COPY_US, patience_us};
 use crate::step::{Step, What};
 use crate::subject::Subject;
@@ -75,6 +76,11 @@ impl Detector for FinUnacknowledged {
         {
             out.push(fin.finding(State::Resolved, outcome, at_us));
         }
+    }
+
+    #[inline]
+    fn next_us(&self) -> u64 {
+        self.fins.next_due_us()
     }
 
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
@@ -166,7 +172,8 @@ impl Fin {
             ("outcome", Fact::Word(outcome)),
         ]);
         let blank = self.subject.finding(&FinUnacknowledged::RULE, state, at_us);
-        let mut finding = Finding { cause: "unanswered", facts, ..blank };
+        let grounds = self.subject.grounds(self.last_us, Sign::FinAgain, None);
+        let mut finding = Finding { cause: "unanswered", facts, grounds, ..blank };
         if !self.peer_seen {
             finding.confidence.lower(30, "one_direction_only");
         }

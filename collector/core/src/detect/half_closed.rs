@@ -11,7 +11,9 @@ use hashbrown::HashMap;
 
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
-use crate::flow::{self, SECOND_US};
+use crate::flow::{self, Flow, SECOND_US};
+use crate::grounds::Sign;
+use crate::legs::Leg;
 use crate::services::Service;
 use crate::shares::Shares;
 use crate::step::What;
@@ -35,6 +37,11 @@ struct Half {
     service: Service,
     closer: &'static str,
     waiting_for: &'static str,
+    /// The leg on the balancer's other side, as joined when this began: joins are forgotten sooner than
+    /// half-closed connections.
+    other: Option<Leg>,
+    /// As it was then.
+    flow: Flow,
     /// When the FIN was acknowledged.
     since_us: u64,
     due_us: u64,
@@ -80,7 +87,13 @@ impl Detector for HalfClosed {
         }
     }
 
-    fn step(&mut self, seen: &Seen<'_>, _world: &World<'_>, out: &mut Vec<Finding>) {
+    fn retune(&mut self, limits: &Limits) {
+        self.limit_us = limits.half_closed_us;
+        self.many = limits.half_closed_many;
+        self.closes.retune(limits.half_closed_us);
+    }
+
+    fn step(&mut self, seen: &Seen<'_>, world: &World<'_>, out: &mut Vec<Finding>) {
         let Seen { at_us, tuple, step } = *seen;
         let outcome = match (step.what, step.flow.state) {
             (What::Opened { .. }, _) => "replaced",
@@ -98,8 +111,13 @@ impl Detector for HalfClosed {
             self.closes.one(Service::of(step, tuple), at_us);
         }
         if state == flow::State::FinWait2 {
-            self.begin(seen);
+            self.begin(seen, world);
         }
+    }
+
+    #[inline]
+    fn next_us(&self) -> u64 {
+        self.halves.next_due_us()
     }
 
     fn pass_time(&mut self, now_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
@@ -131,18 +149,22 @@ impl Detector for HalfClosed {
 }
 
 impl HalfClosed {
-    fn begin(&mut self, seen: &Seen<'_>) {
+    fn begin(&mut self, seen: &Seen<'_>, world: &World<'_>) {
         let Seen { at_us, tuple, step } = *seen;
         let (closer, waiting_for) = if step.flow.closer() == step.client {
             ("client", "server")
         } else {
             ("server", "client")
         };
+        let subject = Subject::connection(seen);
+        let other = world.legs.joined_since(&subject.leg(), subject.began_us);
         let half = Half {
-            subject: Subject::connection(seen),
+            subject,
+            other,
             service: Service::of(step, tuple),
             closer,
             waiting_for,
+            flow: step.flow,
             since_us: at_us,
             due_us: at_us + self.limit_us,
             fired: None,
@@ -177,7 +199,7 @@ impl HalfClosed {
     /// The leg on the balancer's other side, where it was joined, and whether it hangs as well.
     fn name_other_leg(&mut self, half: &Half, world: &World<'_>, finding: &mut Finding) {
         let leg = world.legs.joined_since(&half.subject.leg(), half.subject.began_us);
-        let Some(leg) = leg else {
+        let Some(leg) = leg.or(half.other) else {
             finding.set("other_leg", Fact::Unknown);
             return;
         };
@@ -201,6 +223,8 @@ impl Half {
         ]);
         let severity = self.fired.unwrap_or(3);
         let blank = self.subject.finding(&HalfClosed::RULE, state, at_us);
-        Finding { cause: "half_closed", severity, facts, ..blank }
+        // The limit may be longer than the history of packets lasts.
+        let grounds = self.subject.grounds(self.since_us, Sign::HalfClosed, Some(self.flow));
+        Finding { cause: "half_closed", severity, facts, grounds, ..blank }
     }
 }

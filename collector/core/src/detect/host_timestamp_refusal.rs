@@ -10,10 +10,12 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use xdpwatch_prog::record::flags;
 
+use super::standing::{Alert, Standing};
 use super::{Detector, Limits, Seen, World};
 use crate::clocks::Clocks;
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::grounds::{Example, Examples, Sign};
 use crate::repetition::COPY_US;
 use crate::seq::ahead;
 use crate::step::{Step, What};
@@ -51,8 +53,8 @@ const LEAST: u32 = 20;
 /// Least of each kind: behind and dropped, ahead and answered.
 const LEAST_OF_EACH: u32 = 5;
 
-/// Source and server address.
-type Key = ([u8; 16], [u8; 16]);
+/// Source and server address, as numbers: faster to hash.
+type Key = (u128, u128);
 
 /// SYNs by what they carried and what became of them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +73,7 @@ struct Source {
     clocks: Clocks,
     parts: [Tally; PARTS],
     part: u64,
+    examples: Examples,
     seen_us: u64,
 }
 
@@ -79,14 +82,15 @@ struct Source {
 struct Pending {
     key: Key,
     ts_val: u32,
-    /// Whether it is behind; `None` if the server remembers no timestamp.
-    behind: Option<bool>,
+    at_us: u64,
+    /// Ticks behind; `None` if the server remembers no timestamp.
+    behind: Option<i32>,
     due_us: u64,
 }
 
 /// An alert that stands.
 #[derive(Debug)]
-struct Standing {
+struct Refusing {
     subject: Subject,
     clocks: usize,
     dropped: u32,
@@ -100,7 +104,7 @@ impl Due for Pending {
     }
 }
 
-impl Due for Standing {
+impl Due for Refusing {
     fn due_us(&self) -> u64 {
         self.due_us
     }
@@ -111,7 +115,7 @@ impl Due for Standing {
 pub struct HostTimestampRefusal {
     sources: HashMap<Key, Source, RandomState>,
     pending: Timed<Tuple, Pending>,
-    standing: Timed<Key, Standing>,
+    standing: Standing<Key, Refusing>,
     cleaned_us: u64,
     overflow: u64,
 }
@@ -128,7 +132,7 @@ impl Detector for HostTimestampRefusal {
         Self {
             sources: HashMap::with_capacity_and_hasher(SOURCES, state.clone()),
             pending: Timed::new(PENDING, state.clone()),
-            standing: Timed::new(STANDING, state),
+            standing: Standing::new(STANDING, state),
             cleaned_us: 0,
             overflow: 0,
         }
@@ -151,22 +155,23 @@ impl Detector for HostTimestampRefusal {
         }
     }
 
+    #[inline]
+    fn next_us(&self) -> u64 {
+        self.pending.next_due_us().min(self.standing.next_due_us())
+    }
+
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
         while self.pending.pop_due(now_us).is_some() {}
-        while let Some((_, alert)) = self.standing.pop_due(now_us) {
-            out.push(alert.finding(State::Resolved, alert.due_us));
-        }
+        self.standing.pass_time(now_us, out);
     }
 
     fn finish(&mut self, end_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
         self.pass_time(end_us, world, out);
-        for (_, alert) in self.standing.drain() {
-            out.push(alert.finding(State::Resolved, end_us));
-        }
+        self.standing.finish(end_us, out);
     }
 
     fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow + self.standing.overflow()
     }
 }
 
@@ -175,31 +180,30 @@ impl HostTimestampRefusal {
     fn opened(&mut self, seen: &Seen<'_>) {
         let Some(ts_val) = seen.step.ts_val else { return };
         let (client, server) = seen.step.ends(seen.tuple);
-        let key = (client.addr, server.addr);
+        let key = (client.number().0, server.number().0);
         let at_us = seen.at_us;
-        if !self.has_room(&key, at_us) {
-            return;
-        }
-        let source = self.sources.entry(key).or_default();
+        let Some(source) = self.source(key, at_us) else { return };
         source.seen_us = at_us;
         source.clocks.see(ts_val, client.port, at_us);
         let known = source.taken.filter(|(_, taken_us)| at_us - taken_us < REMEMBERED_US);
-        let behind = known.map(|(taken, _)| ahead(taken, ts_val) > PAWS_WINDOW);
-        let pending = Pending { key, ts_val, behind, due_us: at_us + LONE_US };
+        let behind = known.map(|(taken, _)| ahead(taken, ts_val));
+        let pending = Pending { key, ts_val, at_us, behind, due_us: at_us + LONE_US };
         self.overflow += u64::from(!self.pending.insert(*seen.tuple, pending));
     }
 
-    fn has_room(&mut self, key: &Key, at_us: u64) -> bool {
-        if self.sources.len() < SOURCES || self.sources.contains_key(key) {
-            return true;
+    /// What is known of the source; `None` if all places are taken.
+    fn source(&mut self, key: Key, at_us: u64) -> Option<&mut Source> {
+        if self.sources.len() >= SOURCES && !self.sources.contains_key(&key) {
+            if at_us.saturating_sub(self.cleaned_us) >= REMEMBERED_US {
+                self.cleaned_us = at_us;
+                self.sources.retain(|_, old| at_us.saturating_sub(old.seen_us) < REMEMBERED_US);
+            }
+            if self.sources.len() >= SOURCES {
+                self.overflow += 1;
+                return None;
+            }
         }
-        if at_us.saturating_sub(self.cleaned_us) >= REMEMBERED_US {
-            self.cleaned_us = at_us;
-            self.sources.retain(|_, old| at_us.saturating_sub(old.seen_us) < REMEMBERED_US);
-        }
-        let room = self.sources.len() < SOURCES;
-        self.overflow += u64::from(!room);
-        room
+        Some(self.sources.entry(key).or_default())
     }
 
     /// It is known what became of a SYN.
@@ -208,10 +212,16 @@ impl HostTimestampRefusal {
         let Some(pending) = self.pending.remove(seen.tuple) else { return };
         let Some(source) = self.sources.get_mut(&pending.key) else { return };
         let stale = source.taken.is_none_or(|(_, taken_us)| at_us - taken_us >= REMEMBERED_US);
-        if answered && (stale || pending.behind != Some(true)) {
+        let is_behind = |ticks| ticks > PAWS_WINDOW;
+        if answered && (stale || !pending.behind.is_some_and(is_behind)) {
             source.taken = Some((pending.ts_val, at_us));
         }
-        let Some(behind) = pending.behind else { return };
+        let Some(ticks) = pending.behind else { return };
+        let behind = is_behind(ticks);
+        if behind != answered {
+            let sign = Sign::Judged { behind: ticks, answered };
+            source.examples.add(Example { tuple: *seen.tuple, at_us: pending.at_us, sign });
+        }
         let tally = source.now(at_us);
         *match (behind, answered) {
             (true, false) => &mut tally.behind_dropped,
@@ -230,19 +240,15 @@ impl HostTimestampRefusal {
                 alert.due_us = at_us + REMEMBERED_US;
             }
         } else if sum.refuses() {
-            let alert = Standing {
+            let alert = Refusing {
                 subject: Subject::pair(seen, at_us),
                 clocks,
                 dropped: sum.behind_dropped,
                 answered: sum.ahead_answered,
                 due_us: at_us + REMEMBERED_US,
             };
-            let finding = alert.finding(State::Firing, at_us);
-            if self.standing.insert(pending.key, alert) {
-                out.push(finding);
-            } else {
-                self.overflow += 1;
-            }
+            let grounds = source.examples.grounds();
+            self.standing.fire(pending.key, alert, grounds, at_us, out);
         }
     }
 }
@@ -287,7 +293,7 @@ impl Tally {
     }
 }
 
-impl Standing {
+impl Alert for Refusing {
     fn finding(&self, state: State, at_us: u64) -> Finding {
         let clocks = match self.clocks {
             0 => Fact::Word("per_tuple"),

@@ -12,10 +12,12 @@ use ahash::RandomState;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
-use crate::services::{Service, accepts};
+use crate::grounds::{Example, Examples, Sign};
+use crate::services::{Service, Taken, accepts};
 use crate::step::What;
 use crate::subject::Subject;
 use crate::timed::{Due, Timed};
+use crate::tuple::Tuple;
 
 /// Gaps that stand at a time.
 const GAPS: usize = 1 << 10;
@@ -39,6 +41,7 @@ struct Gap {
     /// When it first took a connection after the last refusal.
     alive_us: Option<u64>,
     due_us: u64,
+    examples: Examples,
 }
 
 impl Due for Gap {
@@ -87,10 +90,15 @@ impl Detector for ListenerGap {
     fn step(&mut self, seen: &Seen<'_>, world: &World<'_>, out: &mut Vec<Finding>) {
         let service = Service::of(seen.step, seen.tuple);
         if accepts(seen.step) {
-            self.accepted(service, seen.at_us, out);
+            self.accepted(service, seen, out);
         } else if let Some(refused) = refused(seen, world) {
             self.refused(service, refused, seen, world, out);
         }
+    }
+
+    #[inline]
+    fn next_us(&self) -> u64 {
+        self.gaps.next_due_us().min(self.ports.next_due_us())
     }
 
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
@@ -116,11 +124,13 @@ impl Detector for ListenerGap {
 
 impl ListenerGap {
     /// The service took a connection.
-    fn accepted(&mut self, service: Service, at_us: u64, out: &mut Vec<Finding>) {
+    fn accepted(&mut self, service: Service, seen: &Seen<'_>, out: &mut Vec<Finding>) {
+        let at_us = seen.at_us;
         if let Some(gap) = self.gaps.get_mut(&service) {
             if gap.alive_us.is_none() {
                 gap.alive_us = Some(at_us);
                 gap.due_us = at_us + self.quiet_us;
+                gap.examples.add(Example::of(seen, Sign::Accepted));
                 self.gaps.hurry(&service);
             }
             return;
@@ -130,6 +140,7 @@ impl ListenerGap {
         if at_us.saturating_sub(gap.subject.began_us) <= self.gap_us {
             gap.alive_us = Some(at_us);
             gap.due_us = at_us + self.quiet_us;
+            gap.examples.add(Example::of(seen, Sign::Accepted));
             self.stand(service, gap, at_us, out);
         }
     }
@@ -144,12 +155,13 @@ impl ListenerGap {
     ) {
         let at_us = seen.at_us;
         if let Some(gap) = self.gaps.get_mut(&service) {
-            return gap.add(refused, at_us, at_us + SILENT_US);
+            return gap.add(refused, seen, at_us + SILENT_US);
         }
-        let since = world.services.alive_us(&service);
-        let lives = since.is_some_and(|since| at_us.saturating_sub(since) <= self.alive_us);
+        let taken = world.services.last(&service);
+        let taken = taken.filter(|taken| at_us.saturating_sub(taken.at_us) <= self.alive_us);
+        let lives = taken.is_some();
         if !lives && let Some(port) = self.ports.get_mut(&service) {
-            return port.add(refused, at_us, at_us + self.gap_us);
+            return port.add(refused, seen, at_us + self.gap_us);
         }
         let mut gap = Gap {
             subject: Subject::service(seen, at_us),
@@ -158,12 +170,15 @@ impl ListenerGap {
             last_us: at_us,
             alive_us: None,
             due_us: 0,
+            examples: Examples::default(),
         };
-        if lives {
-            gap.add(refused, at_us, at_us + SILENT_US);
+        if let Some(Taken { client, at_us: taken_us }) = taken {
+            let tuple = Tuple::between(client, service.end, service.realm).0;
+            gap.examples.add(Example { tuple, at_us: taken_us, sign: Sign::Accepted });
+            gap.add(refused, seen, at_us + SILENT_US);
             self.stand(service, gap, at_us, out);
         } else {
-            gap.add(refused, at_us, at_us + self.gap_us);
+            gap.add(refused, seen, at_us + self.gap_us);
             self.overflow += u64::from(!self.ports.insert(service, gap));
         }
     }
@@ -200,12 +215,19 @@ fn refused(seen: &Seen<'_>, world: &World<'_>) -> Option<Refused> {
 }
 
 impl Gap {
-    fn add(&mut self, refused: Refused, at_us: u64, due_us: u64) {
-        match refused {
-            Refused::Syn => self.syns += 1,
-            Refused::Handshake => self.handshakes += 1,
-        }
-        self.last_us = at_us;
+    fn add(&mut self, refused: Refused, seen: &Seen<'_>, due_us: u64) {
+        let sign = match refused {
+            Refused::Syn => {
+                self.syns += 1;
+                Sign::SynRefused
+            }
+            Refused::Handshake => {
+                self.handshakes += 1;
+                Sign::HandshakeReset
+            }
+        };
+        self.examples.add(Example::of(seen, sign));
+        self.last_us = seen.at_us;
         self.alive_us = None;
         self.due_us = due_us;
     }
@@ -229,6 +251,7 @@ impl Gap {
             ("outcome", Fact::Word(outcome)),
         ]);
         let blank = self.subject.finding(&ListenerGap::RULE, state, at_us);
-        Finding { cause: "not_listening", severity: 2, facts, ..blank }
+        let grounds = self.examples.grounds();
+        Finding { cause: "not_listening", severity: 2, facts, grounds, ..blank }
     }
 }

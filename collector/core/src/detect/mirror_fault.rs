@@ -12,6 +12,7 @@ use ahash::RandomState;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::SECOND_US;
+use crate::grounds::{Example, Examples, Sign};
 use crate::sight::Shown;
 use crate::step::What;
 use crate::subject::Subject;
@@ -115,12 +116,14 @@ struct Window {
 pub struct MirrorFault {
     facts: FeedFacts,
     window: Window,
+    /// Of the window, by kind.
+    examples: [Examples; KINDS.len()],
     next_us: u64,
     halves: Vec<Option<(Tuple, Shown)>>,
     state: RandomState,
     /// Connections of which acknowledged data was not seen, and since when.
     unseen: Vec<Option<(Tuple, u64)>>,
-    alerts: [Alert; 5],
+    alerts: [Alert; KINDS.len()],
 }
 
 impl Detector for MirrorFault {
@@ -131,6 +134,7 @@ impl Detector for MirrorFault {
         Self {
             facts: FeedFacts::default(),
             window: Window::default(),
+            examples: Default::default(),
             next_us: 0,
             halves: vec![None; HALVES],
             unseen: vec![None; HALVES],
@@ -145,7 +149,10 @@ impl Detector for MirrorFault {
         }
         let is_copy = seen.step.silent_us < COPY_US;
         match seen.step.what {
-            What::SynRepeated | What::FinRepeated if is_copy => self.window.copies += 1,
+            What::SynRepeated | What::FinRepeated if is_copy => {
+                self.window.copies += 1;
+                self.example(Kind::Duplicates, seen, Sign::Copy);
+            }
             What::Opened { .. } if seen.step.is_pure_syn() => {
                 self.window.openers += 1;
                 self.window.opened += 1;
@@ -158,9 +165,14 @@ impl Detector for MirrorFault {
         }
         match Shown::by(seen.step) {
             Some(Shown::Both) => self.window.both += 1,
-            Some(half) => self.half(seen.tuple, half),
+            Some(half) => self.half(seen, half),
             None => {}
         }
+    }
+
+    #[inline]
+    fn next_us(&self) -> u64 {
+        if self.next_us == 0 { u64::MAX } else { self.next_us }
     }
 
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
@@ -179,6 +191,7 @@ impl Detector for MirrorFault {
         self.judge(Kind::Duplicates, copies, openers, at_us, out);
         self.judge(Kind::Loss, u64::from(self.facts.loss_ppm), 1_000_000, at_us, out);
         self.judge(Kind::Unseen, unseen, opened, at_us, out);
+        self.examples = Default::default();
     }
 
     fn feed(&mut self, facts: FeedFacts) {
@@ -201,13 +214,20 @@ impl Detector for MirrorFault {
 }
 
 impl MirrorFault {
+    fn example(&mut self, kind: Kind, seen: &Seen<'_>, sign: Sign) {
+        self.examples[kind as usize].add(Example::of(seen, sign));
+    }
+
     /// One half of a connection; its other half may have been seen, as a connection of its own.
-    fn half(&mut self, tuple: &Tuple, half: Shown) {
+    fn half(&mut self, seen: &Seen<'_>, half: Shown) {
+        let tuple = seen.tuple;
+        self.example(Kind::OneDirection, seen, Sign::OneSided);
         self.window.halves += 1;
         let slot = self.state.hash_one(tuple) as usize % HALVES;
         match self.halves[slot] {
             Some((other, shown)) if other == *tuple && shown != half => {
                 self.window.split += 2;
+                self.example(Kind::AsymmetricQueues, seen, Sign::OneSided);
                 self.halves[slot] = None;
             }
             _ => self.halves[slot] = Some((*tuple, half)),
@@ -224,6 +244,7 @@ impl MirrorFault {
         match (seen.step.what, known) {
             (What::AckedUnseen, None) => {
                 self.window.unseen += 1;
+                self.example(Kind::Unseen, seen, Sign::AckedUnseen);
                 self.unseen[slot] = Some((*seen.tuple, seen.at_us));
             }
             (What::OldData, Some((_, since_us))) if seen.at_us - since_us <= LATE_US => {
@@ -247,7 +268,9 @@ impl MirrorFault {
             None if is_bad => {
                 // The subject is the same for all kinds, so its beginning tells them apart.
                 let subject = Subject::feed(at_us + kind as u64);
-                out.push(finding(&subject, kind, share, State::Firing, at_us));
+                let grounds = self.examples[kind as usize].grounds();
+                let finding = finding(&subject, kind, share, State::Firing, at_us);
+                out.push(Finding { grounds, ..finding });
                 *alert = Alert { subject: Some(subject), clean: 0, share };
             }
             None => {}

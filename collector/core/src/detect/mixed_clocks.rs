@@ -10,14 +10,16 @@ use alloc::vec::Vec;
 use ahash::RandomState;
 use hashbrown::HashMap;
 
+use super::standing::{Alert, Standing};
 use super::{Detector, Limits, Seen, World, tuple_reuse};
 use crate::clocks::{Clocks, Reading};
 use crate::finding::{Fact, Facts, Finding, Rule, State};
 use crate::flow::SECOND_US;
+use crate::grounds::{Example, Examples, Sign};
 use crate::seq::ahead;
 use crate::step::{Step, What};
 use crate::subject::Subject;
-use crate::timed::{Due, Timed};
+use crate::timed::Due;
 
 /// Sources followed.
 const SOURCES: usize = 1 << 12;
@@ -37,8 +39,8 @@ const BETWEEN_TUPLES: usize = 10;
 /// As many on tuples that came back are one.
 const WITHIN_TUPLES: usize = 3;
 
-/// Source and server address.
-type Key = ([u8; 16], [u8; 16]);
+/// Source and server address, as numbers: faster to hash.
+type Key = (u128, u128);
 
 /// One source towards one server.
 #[derive(Debug, Default)]
@@ -47,13 +49,16 @@ struct Source {
     between: [u64; BETWEEN_TUPLES],
     within: [u64; WITHIN_TUPLES],
     seen_us: u64,
+    /// The SYN before.
+    last: Option<Example>,
+    examples: Examples,
     /// When a refusal by PAWS was last seen.
     refused_us: Option<u64>,
 }
 
 /// An alert that stands.
 #[derive(Debug)]
-struct Standing {
+struct Mixed {
     subject: Subject,
     clocks: usize,
     regressions: u32,
@@ -61,7 +66,7 @@ struct Standing {
     due_us: u64,
 }
 
-impl Due for Standing {
+impl Due for Mixed {
     fn due_us(&self) -> u64 {
         self.due_us
     }
@@ -71,7 +76,7 @@ impl Due for Standing {
 #[derive(Debug)]
 pub struct MixedClocks {
     sources: HashMap<Key, Source, RandomState>,
-    standing: Timed<Key, Standing>,
+    standing: Standing<Key, Mixed>,
     /// Alerts that became severe by another rule's finding and are still to be said.
     worse: Vec<Finding>,
     cleaned_us: u64,
@@ -89,7 +94,7 @@ impl Detector for MixedClocks {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
         Self {
             sources: HashMap::with_capacity_and_hasher(SOURCES, state.clone()),
-            standing: Timed::new(STANDING, state),
+            standing: Standing::new(STANDING, state),
             worse: Vec::with_capacity(STANDING),
             cleaned_us: 0,
             overflow: 0,
@@ -108,23 +113,24 @@ impl Detector for MixedClocks {
             return;
         }
         let (client, server) = (seen.tuple.end(step.sender), seen.tuple.end(step.sender.peer()));
-        let key = (client.addr, server.addr);
-        if !self.has_room(&key, seen.at_us) {
-            return;
-        }
-        let source = self.sources.entry(key).or_default();
+        let key = (client.number().0, server.number().0);
+        let Some(source) = self.source(key, seen.at_us) else { return };
         source.seen_us = seen.at_us;
         let mut regressed = false;
-        if went_back(step, ts_val) {
+        if let Some(ticks) = went_back(step, ts_val) {
             source.within.rotate_right(1);
             source.within[0] = seen.at_us;
+            source.examples.add(Example::of(seen, Sign::BehindItself(ticks)));
             regressed = true;
         }
-        if source.clocks.see(ts_val, client.port, seen.at_us) == Reading::Regressed {
+        if let Reading::Regressed(ticks) = source.clocks.see(ts_val, client.port, seen.at_us) {
             source.between.rotate_right(1);
             source.between[0] = seen.at_us;
+            source.last.into_iter().for_each(|before| source.examples.add(before));
+            source.examples.add(Example::of(seen, Sign::BehindOthers(ticks)));
             regressed = true;
         }
+        source.last = Some(Example::of(seen, Sign::Before));
         if regressed {
             self.regressed(key, seen, out);
         }
@@ -135,7 +141,7 @@ impl Detector for MixedClocks {
         if finding.rule != &tuple_reuse::RULE || finding.cause != "paws" || !firing {
             return;
         }
-        let key = (finding.src.addr, finding.dst.addr);
+        let key = (finding.src.number().0, finding.dst.number().0);
         let at_us = finding.at_ns / 1000;
         if let Some(source) = self.sources.get_mut(&key) {
             source.refused_us = Some(at_us);
@@ -146,37 +152,40 @@ impl Detector for MixedClocks {
         }
     }
 
+    #[inline]
+    fn next_us(&self) -> u64 {
+        if self.worse.is_empty() { self.standing.next_due_us() } else { 0 }
+    }
+
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
         out.append(&mut self.worse);
-        while let Some((_, alert)) = self.standing.pop_due(now_us) {
-            out.push(alert.finding(State::Resolved, alert.due_us));
-        }
+        self.standing.pass_time(now_us, out);
     }
 
     fn finish(&mut self, end_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
         self.pass_time(end_us, world, out);
-        for (_, alert) in self.standing.drain() {
-            out.push(alert.finding(State::Resolved, end_us));
-        }
+        self.standing.finish(end_us, out);
     }
 
     fn overflow(&self) -> u64 {
-        self.overflow
+        self.overflow + self.standing.overflow()
     }
 }
 
 impl MixedClocks {
-    fn has_room(&mut self, key: &Key, at_us: u64) -> bool {
-        if self.sources.len() < SOURCES || self.sources.contains_key(key) {
-            return true;
+    /// What is known of the source; `None` if all places are taken.
+    fn source(&mut self, key: Key, at_us: u64) -> Option<&mut Source> {
+        if self.sources.len() >= SOURCES && !self.sources.contains_key(&key) {
+            if at_us.saturating_sub(self.cleaned_us) >= WINDOW_US {
+                self.cleaned_us = at_us;
+                self.sources.retain(|_, old| at_us.saturating_sub(old.seen_us) < WINDOW_US);
+            }
+            if self.sources.len() >= SOURCES {
+                self.overflow += 1;
+                return None;
+            }
         }
-        if at_us.saturating_sub(self.cleaned_us) >= WINDOW_US {
-            self.cleaned_us = at_us;
-            self.sources.retain(|_, old| at_us.saturating_sub(old.seen_us) < WINDOW_US);
-        }
-        let room = self.sources.len() < SOURCES;
-        self.overflow += u64::from(!room);
-        room
+        Some(self.sources.entry(key).or_default())
     }
 
     fn regressed(&mut self, key: Key, seen: &Seen<'_>, out: &mut Vec<Finding>) {
@@ -198,17 +207,13 @@ impl MixedClocks {
         let severity = if source.refused_us.is_some_and(recent) { 2 } else { 3 };
         let subject = Subject::pair(seen, at_us);
         let due_us = at_us + QUIET_US;
-        let alert = Standing { subject, clocks, regressions, severity, due_us };
-        let finding = alert.finding(State::Firing, at_us);
-        if self.standing.insert(key, alert) {
-            out.push(finding);
-        } else {
-            self.overflow += 1;
-        }
+        let grounds = source.examples.grounds();
+        let alert = Mixed { subject, clocks, regressions, severity, due_us };
+        self.standing.fire(key, alert, grounds, at_us, out);
     }
 }
 
-impl Standing {
+impl Alert for Mixed {
     fn finding(&self, state: State, at_us: u64) -> Finding {
         let clocks = match self.clocks {
             0 | 1 => Fact::Word("per_tuple"),
@@ -225,7 +230,7 @@ impl Standing {
     }
 }
 
-/// Whether the tuple's own clock went back since the connection before.
-fn went_back(step: &Step, ts_val: u32) -> bool {
-    step.last_clock.is_some_and(|last| ahead(last, ts_val) > 0)
+/// How far the tuple's own clock went back since the connection before, if it did.
+fn went_back(step: &Step, ts_val: u32) -> Option<i32> {
+    step.last_clock.map(|last| ahead(last, ts_val)).filter(|ticks| *ticks > 0)
 }

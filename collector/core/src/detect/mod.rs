@@ -4,6 +4,7 @@
 //! them every step, every finding and the time, and they know no table and no clock.
 
 pub mod limits;
+mod standing;
 pub mod tuple_reuse;
 
 use alloc::vec::Vec;
@@ -66,12 +67,18 @@ pub trait Detector: Sized {
     /// Takes another rule's finding, after it was reported.
     fn finding(&mut self, _finding: &Finding, _world: &World<'_>) {}
 
+    /// Takes thresholds that were changed while running: from now on, what is under way keeps its own.
+    fn retune(&mut self, _limits: &Limits) {}
+
     /// Takes what the capture says of the feed.
     fn feed(&mut self, _facts: FeedFacts) {}
 
+    /// Nothing is due before this time, microseconds: [`Detector::pass_time`] is not called before.
+    fn next_us(&self) -> u64;
+
     /// Time has come to `now_us`: what was due before that is said, with its own deadline as its time.
     /// The order of calls must not matter, only the times: 10 s in one call or in ten say the same.
-    fn pass_time(&mut self, _now_us: u64, _world: &World<'_>, _out: &mut Vec<Finding>) {}
+    fn pass_time(&mut self, now_us: u64, world: &World<'_>, out: &mut Vec<Finding>);
 
     /// End of input: alerts that stand are resolved.
     fn finish(&mut self, end_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
@@ -112,6 +119,11 @@ macro_rules! detectors {
                 $(self.$name.finding(finding, world);)+
             }
 
+            /// Gives each the thresholds that were changed while running.
+            pub fn retune(&mut self, limits: &Limits) {
+                $(self.$name.retune(limits);)+
+            }
+
             /// Tells each what the capture says of the feed.
             pub fn feed(&mut self, facts: FeedFacts) {
                 $(self.$name.feed(facts);)+
@@ -119,7 +131,9 @@ macro_rules! detectors {
 
             /// Lets time pass for each.
             pub fn pass_time(&mut self, now_us: u64, world: &World<'_>, out: &mut Vec<Finding>) {
-                $(self.$name.pass_time(now_us, world, out);)+
+                $(if self.$name.next_us() <= now_us {
+                    self.$name.pass_time(now_us, world, out);
+                })+
             }
 
             /// End of input for each.
@@ -133,6 +147,17 @@ macro_rules! detectors {
             }
         }
     };
+}
+
+/// The rule with this name.
+#[must_use]
+pub fn rule(name: &str) -> Option<&'static Rule> {
+    RULES.iter().copied().find(|rule| rule.name == name)
+}
+
+/// The names of all rules, in order of their numbers.
+pub fn rule_names() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|rule| rule.name)
 }
 
 // A new rule is a file beside this one, and one line here.

@@ -5,6 +5,7 @@
 //! ends. It looks no further than a TIME-WAIT lasts (60 s): what is opened after that is not known.
 
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -12,6 +13,7 @@ use hashbrown::HashMap;
 use super::{Detector, Limits, Seen, World};
 use crate::finding::{Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{self, SECOND_US};
+use crate::grounds::{Example, Examples, Sign};
 use crate::ports::{Ports, Pressure};
 use crate::prefix::Prefix;
 use crate::step::{Step, What};
@@ -58,11 +60,20 @@ const FORECAST_STANDS: u32 = 3;
 const RELAXED_STANDS: u32 = 10;
 
 /// A source and a service, within one virtual network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pair {
     source: [u8; 16],
     service: Endpoint,
     realm: u32,
+}
+
+impl Hash for Pair {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.source));
+        state.write_u128(u128::from_ne_bytes(self.service.addr));
+        state.write_u64(u64::from(self.service.port) << 32 | u64::from(self.realm));
+    }
 }
 
 /// A pair roughly counted.
@@ -84,6 +95,8 @@ struct Heavy {
     fired: Option<u8>,
     soon: u32,
     relaxed: u32,
+    /// Connections that took ports.
+    examples: Examples,
 }
 
 /// The rule.
@@ -123,14 +136,27 @@ impl Detector for PortPressure {
         }
     }
 
+    fn retune(&mut self, limits: &Limits) {
+        self.high = limits.ports_high;
+        self.soon_us = limits.ports_soon_us;
+        self.ranges.clone_from(&limits.port_ranges);
+    }
+
     fn step(&mut self, seen: &Seen<'_>, _world: &World<'_>, _out: &mut Vec<Finding>) {
         let (client, service) = seen.step.ends(seen.tuple);
         let pair = Pair { source: client.addr, service, realm: seen.tuple.realm };
         if let Some(place) = self.places.get(&pair) {
-            count(&mut self.heavy[*place].ports, client.port, seen.step, seen.at_us);
-        } else if let Some(open) = self.is_heavy(pair, seen) {
+            self.heavy[*place].count(client.port, seen);
+        } else if let Some(change) = Change::of(seen.step)
+            && let Some(open) = self.is_heavy(pair, change, seen.at_us)
+        {
             self.promote(pair, open, client.port, seen);
         }
+    }
+
+    #[inline]
+    fn next_us(&self) -> u64 {
+        if self.places.is_empty() { u64::MAX } else { self.next_us }
     }
 
     fn pass_time(&mut self, now_us: u64, _world: &World<'_>, out: &mut Vec<Finding>) {
@@ -161,10 +187,33 @@ impl Detector for PortPressure {
 }
 
 impl PortPressure {
-    /// Counts a step of a pair that is not heavy. If it is now: how many connections it has open.
-    fn is_heavy(&mut self, pair: Pair, seen: &Seen<'_>) -> Option<u32> {
-        let window = seen.at_us / WINDOW_US;
-        if self.candidates.len() >= CANDIDATES && !self.candidates.contains_key(&pair) {
+    /// Counts what happened to a pair that is not heavy. If it is now: how many connections it has open.
+    fn is_heavy(&mut self, pair: Pair, change: Change, at_us: u64) -> Option<u32> {
+        let window = at_us / WINDOW_US;
+        let known = match self.candidates.get_mut(&pair) {
+            Some(known) => known,
+            None => self.new_candidate(pair, window)?,
+        };
+        if known.window != window {
+            (known.window, known.opened) = (window, 0);
+        }
+        known.opened += u32::from(change.is_new);
+        match change {
+            Change { is_open: true, .. } => known.open += 1,
+            Change { is_new: true, .. } => {}
+            _ => known.open = known.open.saturating_sub(1),
+        }
+        let known = *known;
+        let range = configured(&self.ranges, &pair);
+        let part = |share: u32| range.map(|(first, last)| u32::from(last - first) / share);
+        let opened = part(64).map_or(HEAVY_OPENED, |few| few.min(HEAVY_OPENED));
+        let open = part(16).map_or(HEAVY_OPEN, |few| few.min(HEAVY_OPEN));
+        (known.opened >= opened || known.open >= open).then_some(known.open)
+    }
+
+    /// A place for a pair, if there is one.
+    fn new_candidate(&mut self, pair: Pair, window: u64) -> Option<&mut Candidate> {
+        if self.candidates.len() >= CANDIDATES {
             if self.cleaned != window {
                 self.cleaned = window;
                 self.candidates.retain(|_, old| old.open > 0 || old.window + 1 >= window);
@@ -174,28 +223,7 @@ impl PortPressure {
                 return None;
             }
         }
-        let known = self.candidates.entry(pair).or_default();
-        if known.window != window {
-            (known.window, known.opened) = (window, 0);
-        }
-        let (before, state) = (seen.step.before, seen.step.flow.state);
-        let was_open = before.is_some_and(is_open);
-        match seen.step.what {
-            What::Opened { .. } => {
-                known.opened += 1;
-                known.open += u32::from(is_open(state));
-            }
-            What::Moved if !was_open && is_open(state) => known.open += 1,
-            What::Moved if was_open && !is_open(state) => {
-                known.open = known.open.saturating_sub(1);
-            }
-            _ => {}
-        }
-        let range = configured(&self.ranges, &pair);
-        let part = |share: u32| range.map(|(first, last)| u32::from(last - first) / share);
-        let opened = part(64).map_or(HEAVY_OPENED, |few| few.min(HEAVY_OPENED));
-        let open = part(16).map_or(HEAVY_OPEN, |few| few.min(HEAVY_OPEN));
-        (known.opened >= opened || known.open >= open).then_some(known.open)
+        Some(self.candidates.entry(pair).or_default())
     }
 
     /// From now on the pair is counted port by port, if there is a place.
@@ -214,7 +242,8 @@ impl PortPressure {
         (heavy.fired, heavy.soon, heavy.relaxed) = (None, 0, 0);
         heavy.since_us = seen.at_us;
         heavy.ports.begin(open, seen.at_us);
-        count(&mut heavy.ports, port, seen.step, seen.at_us);
+        heavy.examples = Examples::default();
+        heavy.count(port, seen);
     }
 
     /// Looks at every heavy pair, at a whole second.
@@ -236,6 +265,14 @@ impl PortPressure {
 }
 
 impl Heavy {
+    /// Takes a step of the pair.
+    fn count(&mut self, port: u16, seen: &Seen<'_>) {
+        if matches!(seen.step.what, What::Opened { .. }) {
+            self.examples.add(Example::of(seen, Sign::PortTaken));
+        }
+        count(&mut self.ports, port, seen.step, seen.at_us);
+    }
+
     /// What is to be said of the pair now.
     fn judge(
         &mut self,
@@ -265,7 +302,8 @@ impl Heavy {
             self.fired = Some(severity);
             let cause = if percent >= high { "ports_held" } else { "ports_forecast" };
             let finding = subject.finding(&PortPressure::RULE, State::Firing, at_us);
-            return Some(Finding { cause, severity, facts: facts(subject, pressure, configured), ..finding });
+            let (facts, grounds) = (facts(subject, pressure, configured), self.examples.grounds());
+            return Some(Finding { cause, severity, facts, grounds, ..finding });
         }
         let severity = self.fired.filter(|_| self.relaxed >= RELAXED_STANDS)?;
         self.fired = None;
@@ -312,6 +350,29 @@ fn configured(ranges: &[(Prefix, (u16, u16))], pair: &Pair) -> Option<(u16, u16)
 /// A heavy pair that holds fewer ports than this gives its place up.
 fn light(range: Option<(u16, u16)>) -> u32 {
     range.map_or(LIGHT_HELD, |(first, last)| (u32::from(last - first) / 128).min(LIGHT_HELD))
+}
+
+/// What a step changes of the connections that a pair has.
+#[derive(Clone, Copy)]
+struct Change {
+    /// There is one more.
+    is_new: bool,
+    /// It is open now; otherwise no longer, or not yet.
+    is_open: bool,
+}
+
+impl Change {
+    /// `None` for most steps.
+    fn of(step: &Step) -> Option<Self> {
+        let is_open = is_open(step.flow.state);
+        match step.what {
+            What::Opened { .. } => Some(Self { is_new: true, is_open }),
+            What::Moved if step.before.is_some_and(self::is_open) != is_open => {
+                Some(Self { is_new: false, is_open })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Whether both ends hold the connection.

@@ -4,8 +4,9 @@
 //! resolved once the outcome is known. Accepted reuse is a finding only when asked for.
 
 use crate::contest::{Answer, Contest, Event};
-use crate::finding::{Confidence, Endpoint, Fact, Facts, Finding, Grounds, Rule, State};
+use crate::finding::{Confidence, Endpoint, Fact, Facts, Finding, Rule, State};
 use crate::flow::{IDLE_UNKNOWN, marks};
+use crate::grounds::{Grounds, Held};
 use crate::holding::Sender;
 use crate::host::{Holder, Model, Refusal, Verdict};
 use crate::subject::{FLOW, Subject};
@@ -60,11 +61,12 @@ impl Report {
 
     /// The finding; `proven`: the holder's model as its host's deeds elsewhere prove it.
     #[must_use]
-    pub fn finding(mut self, proven: Option<Model>) -> Finding {
+    pub fn finding(&self, proven: Option<Model>) -> Finding {
+        let mut contest = self.contest.clone();
         if let Some(model) = proven {
-            self.contest.assume(model);
+            contest.assume(model);
         }
-        finding(&self.contest, self.state, self.outcome, self.at_us)
+        finding(&contest, self.state, self.outcome, self.at_us)
     }
 }
 
@@ -115,11 +117,11 @@ fn finding(contest: &Contest, state: State, outcome: Outcome, now_us: u64) -> Fi
         severity: severity(contest, outcome),
         confidence: confidence(contest, outcome),
         facts: facts(contest, outcome, cause),
-        grounds: Some(Grounds {
+        grounds: Some(Grounds::Held(Held {
             tuple: contest.tuple,
             syn: contest.syn,
             previous: contest.previous,
-        }),
+        })),
         ..Subject::attempt(contest).finding(&RULE, state, now_us)
     }
 }
@@ -182,7 +184,6 @@ pub fn contradicted(contest: &Contest) -> bool {
             match contest.model.refusal(contest.verdict) {
                 Refusal::Ack => Some(Answer::ChallengeAck),
                 Refusal::Silence => None,
-                Refusal::Unknown => return contest.answer == Answer::SynAck,
             }
         }
         Verdict::ResetInWindow => Some(Answer::Reset),

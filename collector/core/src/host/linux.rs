@@ -3,7 +3,7 @@
 //! Read at 2.6.24, 3.10, 6.1 and 6.18, where the rule is the same, and held against a live kernel by
 //! the project's judge test. Constants that are sysctls stand at their defaults.
 
-use super::{Attempt, Held, Holder, Verdict, sequence_accepts};
+use super::{Attempt, Held, Holder, Refusal, Verdict, sequence_accepts};
 use crate::flow::SECOND_US;
 use crate::seq::ahead;
 
@@ -22,9 +22,6 @@ pub const PAWS_AGE_US: u64 = 2147 * SECOND_US;
 /// TCP_PAWS_24DAYS: the same before 6.7.
 pub const PAWS_24_DAYS_US: u64 = 24 * 24 * 3600 * SECOND_US;
 
-/// TCP_PAWS_MSL: how long tw_recycle remembers a host's last timestamp.
-const HOST_REMEMBERED_US: u64 = 60 * SECOND_US;
-
 /// What the holder does with the SYN; `paws_age_us` is [`PAWS_AGE_US`] or [`PAWS_24_DAYS_US`].
 #[must_use]
 pub fn verdict(held: &Held, attempt: &Attempt, paws_age_us: u64) -> Verdict {
@@ -34,23 +31,10 @@ pub fn verdict(held: &Held, attempt: &Attempt, paws_age_us: u64) -> Verdict {
     if acks && held.limited { Verdict::Silent } else { verdict }
 }
 
-/// Before 4.12 with `tcp_tw_recycle`: with timestamps TIME-WAIT is soon over (3.5 RTO), and what is
-/// behind the host's last timestamp is dropped in silence (`tcp_peer_is_proven()`).
+/// What a SYN gets that the verdict refuses: always the old connection's ACK.
 #[must_use]
-pub fn recycling(held: &Held, attempt: &Attempt) -> Verdict {
-    let ordinary = verdict(held, attempt, PAWS_24_DAYS_US);
-    let Some(recent) = held.ts_recent.filter(|_| held.state == Holder::TimeWait) else {
-        return ordinary;
-    };
-    match attempt.ts_val {
-        _ if held.ts_stale => Verdict::Unknown,
-        Some(ts_val) if ahead(recent, ts_val) > 1 && held.ts_age_us < HOST_REMEMBERED_US => {
-            Verdict::Silent
-        }
-        _ if ordinary == Verdict::Accept => Verdict::Accept,
-        // Refused while TIME-WAIT lasts, accepted after; its end is not seen.
-        _ => Verdict::Unknown,
-    }
+pub fn refusal(_: Verdict) -> Refusal {
+    Refusal::Ack
 }
 
 fn unlimited(held: &Held, attempt: &Attempt, paws_age_us: u64) -> Verdict {
@@ -195,17 +179,5 @@ mod tests {
         assert_eq!(verdict(&limited(Holder::TimeWait), &with(1, Some(1))), Verdict::Accept);
         assert_eq!(verdict(&limited(Holder::FinWait2), &with(0, None)), Verdict::ResetInWindow);
         assert_eq!(verdict(&limited(Holder::Established), &with(0, None)), Verdict::Silent);
-    }
-
-    #[test]
-    fn recycling_drops_what_is_behind_and_knows_no_long_time_wait() {
-        let held = held(Holder::TimeWait);
-        assert_eq!(recycling(&held, &with(1, Some(-2))), Verdict::Silent);
-        assert_eq!(recycling(&held, &with(1, Some(1))), Verdict::Accept);
-        assert_eq!(recycling(&held, &with(-1, None)), Verdict::Unknown);
-        let without = Held { ts_recent: None, ..held };
-        assert_eq!(recycling(&without, &with(-1, None)), Verdict::RefuseSequence);
-        let later = Held { ts_age_us: HOST_REMEMBERED_US, ..held };
-        assert_eq!(recycling(&later, &with(1, Some(-2))), Verdict::Unknown);
     }
 }

@@ -1,17 +1,27 @@
 //! Host models: what a holder's TCP does with a SYN on a tuple that it still holds.
 //!
-//! One file per family of TCPs, and here the models that are chosen from, by configuration for a
-//! prefix, else by what the host was seen to do, else Linux. A model never sees the answer.
+//! One file per TCP, named for it, with its sources; `model` lists them. Which one a host has is said by
+//! the configuration, else by what the host was seen to do (`hosts`), else it is Linux. A model never sees
+//! the answer.
 
-pub mod bsd;
+pub mod a10;
+pub mod f5;
+pub mod freebsd;
+pub mod haproxy;
 pub mod linux;
+pub mod linux_recycle;
+pub mod macos;
+mod model;
+pub mod openbsd;
 pub mod schedule;
+pub mod windows;
 
 use alloc::vec::Vec;
 
-use crate::flow::SECOND_US;
 use crate::prefix::Prefix;
-use crate::seq::is_after;
+use crate::seq::{ahead, is_after};
+
+pub use model::Model;
 
 /// The state in which the SYN's destination holds the earlier connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +130,14 @@ pub fn sequence_accepts(held: &Held, attempt: &Attempt) -> bool {
     is_after(attempt.isn, held.expected)
 }
 
+impl Held {
+    /// New TSval minus TS.Recent, where both are there.
+    #[must_use]
+    pub fn newer_by(&self, attempt: &Attempt) -> Option<i32> {
+        self.ts_recent.zip(attempt.ts_val).map(|(recent, ts_val)| ahead(ts_val, recent))
+    }
+}
+
 /// What a SYN that is refused gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -127,120 +145,17 @@ pub enum Refusal {
     Ack,
     /// Nothing.
     Silence,
-    /// Not known.
-    Unknown,
 }
 
-macro_rules! models {
-    ($($(#[$doc:meta])+ $model:ident = $word:literal,)+) => {
-        /// Whose TCP it is.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Model {
-            $($(#[$doc])+ $model,)+
-        }
-
-        impl Model {
-            /// Every model.
-            pub const ALL: &[Self] = &[$(Self::$model,)+];
-
-            /// How many there are.
-            pub const COUNT: usize = Self::ALL.len();
-
-            /// The contract's word, also that of the configuration.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$model => $word,)+
-                }
-            }
-
-            /// The name of the counter of answers that contradicted it.
-            #[must_use]
-            pub fn contradicted_word(self) -> &'static str {
-                match self {
-                    $(Self::$model => concat!("contradicted_", $word),)+
-                }
-            }
-        }
-    };
+fn by_sequence(accepts: bool) -> Verdict {
+    if accepts { Verdict::Accept } else { Verdict::RefuseSequence }
 }
 
-models! {
-    /// Linux since 6.7; the rules are the same before but for the age of PAWS.
-    Linux = "linux",
-    /// Linux from 4.12 to 6.6: timestamps count for 24 days.
-    LinuxBefore67 = "linux_before_6_7",
-    /// Linux before 4.12 with `tcp_tw_recycle` on.
-    LinuxRecycle = "linux_tw_recycle",
-    /// HAProxy's host: a full proxy holds nothing itself, the kernel below it does.
-    Haproxy = "haproxy",
-    /// FreeBSD.
-    FreeBsd = "freebsd",
-    /// OpenBSD.
-    OpenBsd = "openbsd",
-    /// macOS.
-    MacOs = "macos",
-    /// Windows: no primary source tells its rule for SYNs.
-    Windows = "windows",
-    /// F5 BIG-IP with a TCP profile: TIME-WAIT for 2 s, recycled.
-    F5 = "f5",
-    /// F5 BIG-IP FastL4: no TIME-WAIT at all.
-    F5FastL4 = "f5_fastl4",
-    /// A10: sessions are kept for the MSL of 2 s.
-    A10 = "a10",
-}
-
-impl Model {
-    /// The model of this name.
-    #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|model| model.word() == word).copied()
-    }
-
-    /// What a holder does with the SYN.
-    #[must_use]
-    pub fn verdict(self, held: &Held, attempt: &Attempt) -> Verdict {
-        match self {
-            Self::Linux | Self::Haproxy => linux::verdict(held, attempt, linux::PAWS_AGE_US),
-            Self::LinuxBefore67 => linux::verdict(held, attempt, linux::PAWS_24_DAYS_US),
-            Self::LinuxRecycle => linux::recycling(held, attempt),
-            Self::FreeBsd => bsd::freebsd(held, attempt),
-            Self::OpenBsd => bsd::openbsd(held, attempt),
-            Self::MacOs => bsd::macos(held, attempt),
-            Self::F5FastL4 if held.state == Holder::TimeWait => Verdict::Accept,
-            Self::Windows | Self::F5 | Self::F5FastL4 | Self::A10 => Verdict::Unknown,
-        }
-    }
-
-    /// How long it holds TIME-WAIT, microseconds, where nothing is configured on it.
-    #[must_use]
-    pub fn time_wait_us(self) -> u64 {
-        match self {
-            _ if self.is_linux() => linux::TIME_WAIT_US,
-            Self::MacOs => bsd::MACOS_TIME_WAIT_US,
-            // TcpTimedWaitDelay since Windows Server 2003.
-            Self::Windows => 120 * SECOND_US,
-            Self::F5 | Self::A10 => 2 * SECOND_US,
-            Self::F5FastL4 => 0,
-            _ => bsd::TIME_WAIT_US,
-        }
-    }
-
-    /// What a SYN gets that this verdict refuses.
-    #[must_use]
-    pub fn refusal(self, verdict: Verdict) -> Refusal {
-        match (self, verdict) {
-            (_, Verdict::RefuseInUse) => Refusal::Ack,
-            (Self::FreeBsd, _) | (Self::MacOs, Verdict::RefusePaws) => Refusal::Silence,
-            (Self::OpenBsd, _) => Refusal::Unknown,
-            _ => Refusal::Ack,
-        }
-    }
-
-    /// Whether its kernel is Linux.
-    #[must_use]
-    pub fn is_linux(self) -> bool {
-        matches!(self, Self::Linux | Self::LinuxBefore67 | Self::LinuxRecycle | Self::Haproxy)
+/// In all other states a challenge ACK is due (RFC 5961, 4.2).
+fn in_time_wait(held: &Held, verdict: impl FnOnce() -> Verdict) -> Verdict {
+    match held.state {
+        Holder::TimeWait | Holder::Unknown => verdict(),
+        _ => Verdict::RefuseInUse,
     }
 }
 
@@ -263,12 +178,22 @@ impl Hosts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::SECOND_US;
 
-    #[test]
-    fn models_are_found_by_their_names() {
-        for model in Model::ALL {
-            assert_eq!(Model::named(model.word()), Some(*model));
-        }
-        assert_eq!(Model::named("solaris"), None);
+    /// A connection with timestamps in TIME-WAIT.
+    pub const HELD: Held = Held {
+        state: Holder::TimeWait,
+        expected: 1000,
+        ts_recent: Some(5000),
+        ts_stale: false,
+        ts_age_us: SECOND_US,
+        window: Some(65_535),
+        limited: false,
+    };
+
+    /// A SYN whose numbers are so far ahead of what [`HELD`] knows.
+    pub fn with(isn_delta: i32, ts_delta: Option<i32>) -> Attempt {
+        let ts_val = ts_delta.map(|delta| 5000u32.wrapping_add_signed(delta));
+        Attempt { isn: 1000u32.wrapping_add_signed(isn_delta), ts_val }
     }
 }

@@ -92,7 +92,11 @@ impl Arrivals {
     pub fn with_port(&self, of: &Leg, given: &Given, at_us: u64) -> Found {
         let mut found = Found::Nothing;
         for arrival in self.chain(of.client.port, at_us) {
-            if arrival.taken || arrival.leg == *of || !given.may_join(&arrival.leg, of) {
+            // Two clients that call one service by the same port are no balancer's two legs; nor, as
+            // far as nobody says so, one client that calls two services by one port of its own.
+            let own = arrival.leg.server == of.server
+                || arrival.leg.client.addr == of.client.addr && !given.is_known_back(of);
+            if arrival.taken || own || !given.may_join(&arrival.leg, of) {
                 continue;
             }
             match found {

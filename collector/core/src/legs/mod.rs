@@ -11,8 +11,10 @@ mod pairs;
 mod roles;
 mod timing;
 mod tokens;
+mod twins;
 
 use ahash::RandomState;
+use arrayvec::ArrayVec;
 use xdpwatch_prog::record::flags;
 
 use crate::finding::{Endpoint, Finding};
@@ -30,6 +32,7 @@ use roles::Roles;
 pub use roles::{Balancer, Member};
 use timing::Timing;
 use tokens::{Sighting, Tokens};
+use twins::Twins;
 
 /// A balancer passes a segment on, or opens the connection that a request needs, within this time.
 const FORWARDED_US: u64 = 10_000;
@@ -84,6 +87,7 @@ impl Counts {
 #[derive(Debug)]
 pub struct Legs {
     tokens: Tokens,
+    twins: Twins,
     arrivals: Arrivals,
     pairs: Pairs,
     timing: Timing,
@@ -111,6 +115,7 @@ impl Legs {
         let state = RandomState::with_seeds(seeds[0], seeds[1], seeds[2], seeds[3]);
         Self {
             tokens: Tokens::new(state.clone()),
+            twins: Twins::new(state.clone()),
             arrivals: Arrivals::new(),
             pairs: Pairs::new(state.clone()),
             timing: Timing::new(state.clone()),
@@ -120,6 +125,12 @@ impl Legs {
             held: Generations::new(HELD, state),
             counts: Counts::default(),
         }
+    }
+
+    /// Other balancers are configured from now on. What was joined stays.
+    pub fn configure(&mut self, given: Given) {
+        self.roles.configure(&given);
+        self.given = given;
     }
 
     /// Takes a step, and joins its leg with one on the balancer's other side, if that is known.
@@ -183,6 +194,9 @@ impl Legs {
         let Some((twin, by)) = self.tokens.see(step, sighting, at_us) else { return false };
         // What the client sent came first on its own leg, what the server sent, on the server's.
         let (front, back) = if sighting.from_client { (twin, sighting) } else { (sighting, twin) };
+        if !self.twins.believes(&front.leg, &back.leg, sighting.from_client) {
+            return false;
+        }
         let front = (front.leg, front.began_us);
         let back = (back.leg, back.began_us);
         self.join(front, back, by, 100, at_us);
@@ -197,8 +211,13 @@ impl Legs {
         let recent = self.arrivals.within(FORWARDED_US, at_us);
         let sure =
             self.pairs.by_port(&syn.leg, found.is_one(), recent, given.is_known_back(&syn.leg));
-        let candidates = self.arrivals.completed(&syn.leg, given, at_us);
-        let likeliest = self.timing.weigh(syn.leg.client.addr, &candidates);
+        let address = syn.leg.client.addr;
+        let candidates = if self.timing.follows(&address) {
+            self.arrivals.completed(&syn.leg, given, at_us)
+        } else {
+            ArrayVec::new()
+        };
+        let likeliest = self.timing.weigh(&address, &candidates);
         let back = (syn.leg, at_us);
         if let (arrivals::Found::One { leg, began_us }, Some(percent)) = (found, sure) {
             self.join((leg, began_us), back, By::PortAndTiming, percent, at_us);

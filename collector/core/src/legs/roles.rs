@@ -57,6 +57,24 @@ impl Roles {
         roles
     }
 
+    /// Other balancers are configured from now on; what was counted stays.
+    pub fn configure(&mut self, given: &Given) {
+        for balancer in &mut self.balancers {
+            balancer.configured = given.is_vip(&balancer.vip);
+            for member in &mut balancer.pool {
+                member.configured = given.is_source_nat(&member.end);
+            }
+            for member in &mut balancer.servers {
+                member.configured = given.is_server(&member.end);
+            }
+        }
+        for vip in &given.vips {
+            if !self.balancers.iter().any(|balancer| balancer.vip == *vip) {
+                self.open(*vip, true);
+            }
+        }
+    }
+
     /// A client's connection was joined with one to a server.
     pub fn learn(&mut self, front: &Leg, back: &Leg, by_numbers: bool, given: &Given) {
         let known = self.balancers.iter().position(|balancer| balancer.vip == front.server);
@@ -143,5 +161,11 @@ mod tests {
         assert!(!first.configured);
         assert_eq!((second.pool.len(), second.joined), (0, 1));
         assert_eq!(roles.not_kept(), 4);
+        let now = Given { vips: alloc::vec![end(51, 80), end(54, 80)], ..Given::default() };
+        roles.configure(&now);
+        let shown: Vec<_> =
+            roles.balancers().iter().map(|b| (b.vip.addr[0], b.configured, b.joined)).collect();
+        assert_eq!(shown, [(53, false, 0), (51, true, 20), (52, false, 1), (54, true, 0)]);
+        assert!(!roles.balancers()[1].servers[0].configured);
     }
 }

@@ -1,6 +1,12 @@
 //! Joins by time alone, for full proxies: how long after the end of a client's handshake an address
 //! opens a connection is learned, against how often that happens by chance; then each request that may
 //! be the cause is weighed.
+//!
+//! At thousands of requests a second another handshake ends within the spread of the lag too often for
+//! any join to be sure, however well the lags are known: twice as likely a cause is ten times too little.
+
+use alloc::vec;
+use alloc::vec::Vec;
 
 use ahash::RandomState;
 use arrayvec::ArrayVec;
@@ -190,29 +196,58 @@ impl Opener {
     }
 }
 
+/// Connections that an address must open before it is followed: most open few, and each that is
+/// followed costs more than all else that is learned of a connection.
+const FOLLOWED_FROM: u8 = 16;
+
+/// Addresses counted on their way there, of which those that open most stay.
+const COUNTED: usize = 1 << 12;
+
 /// The addresses that open connections.
 #[derive(Debug)]
 pub struct Timing {
     openers: Generations<[u8; 16], Opener>,
+    /// Part of an address's hash, and how often it was seen more than others on its place.
+    counted: Vec<(u32, u8)>,
+    state: RandomState,
 }
 
 impl Timing {
     /// Reserves everything it will ever need.
     pub fn new(state: RandomState) -> Self {
-        Self { openers: Generations::new(ADDRESSES, state) }
+        let openers = Generations::new(ADDRESSES, state.clone());
+        Self { openers, counted: vec![(0, 0); COUNTED], state }
     }
 
-    /// An address opened a connection, and these requests may be the cause: the likeliest, and how
-    /// likely it is.
+    /// An address opened a connection: whether its requests are weighed.
+    pub fn follows(&mut self, address: &[u8; 16]) -> bool {
+        if self.openers.get(address).is_some() {
+            return true;
+        }
+        let hash = self.state.hash_one(u128::from_ne_bytes(*address));
+        let (tag, count) = &mut self.counted[hash as usize % COUNTED];
+        let own = (hash >> 32) as u32;
+        match *count {
+            0 => (*tag, *count) = (own, 1),
+            _ if *tag == own => *count += 1,
+            _ => *count -= 1,
+        }
+        let many = *tag == own && *count >= FOLLOWED_FROM;
+        if many {
+            *count = 0;
+            self.openers.insert(*address, Opener::default());
+        }
+        many
+    }
+
+    /// An address that is followed opened a connection, and these requests may be the cause: the
+    /// likeliest, and how likely it is.
     pub fn weigh<'c>(
         &mut self,
-        address: [u8; 16],
+        address: &[u8; 16],
         candidates: &'c [Candidate],
     ) -> Option<(&'c Candidate, f64)> {
-        if !candidates.is_empty() && self.openers.get(&address).is_none() {
-            self.openers.insert(address, Opener::default());
-        }
-        let opener = self.openers.touch(&address)?;
+        let opener = self.openers.touch(address)?;
         let likeliest = opener.likeliest(candidates);
         opener.learn(candidates);
         likeliest

@@ -36,7 +36,7 @@ impl Sighting {
 }
 
 /// What a twin repeats: client's port (0: not that), direction, and a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Token {
     port: u16,
     from_client: bool,
@@ -44,7 +44,7 @@ struct Token {
 }
 
 /// A number of a segment that balancers of this kind leave as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
     /// The TSval.
     Timestamp(u32),
@@ -52,41 +52,63 @@ enum Number {
     Sequence(u32),
 }
 
+impl Token {
+    /// All of it in one word.
+    fn word(&self) -> u64 {
+        let (kind, number) = match self.number {
+            Number::Timestamp(number) => (0, number),
+            Number::Sequence(number) => (1, number),
+        };
+        u64::from(self.port) << 48
+            | u64::from(self.from_client) << 33
+            | kind << 32
+            | u64::from(number)
+    }
+}
+
+/// A segment, and the two numbers it can be known by.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
-    token: Token,
+    tokens: [Option<Token>; 2],
     sighting: Sighting,
     at_us: u64,
 }
 
-/// The segments of the last milliseconds, in slots by their token.
+/// The segments of the last milliseconds, and the latest of them in slots by their tokens.
 #[derive(Debug)]
 pub struct Tokens {
-    /// The latest segment in each slot, and a part of its token's hash: small enough to stay near,
-    /// since hardly any segment finds its twin.
+    /// In a ring, as they came.
     recent: Vec<Option<Recent>>,
-    tags: Vec<u32>,
+    /// Segments taken in so far.
+    count: u64,
+    /// Part of the latest token's hash in each slot, and its segment's number: small enough to stay
+    /// near, since hardly any segment finds its twin.
+    slots: Vec<(u32, u32)>,
     state: RandomState,
 }
 
 impl Tokens {
     /// Reserves everything it will ever need.
     pub fn new(state: RandomState) -> Self {
-        Self { recent: vec![None; RECENT], tags: vec![0; RECENT], state }
+        Self { recent: vec![None; RECENT], count: 0, slots: vec![(0, 0); RECENT], state }
     }
 
     /// Takes a segment; returns its twin on another leg, if that came just before.
     pub fn see(&mut self, step: &Step, sighting: Sighting, at_us: u64) -> Option<(Sighting, By)> {
         // A balancer may rewrite one of the two numbers and leave the other.
-        let port = sighting.leg.client.port;
-        let by_timestamp = step
-            .ts_val
-            .and_then(|ts_val| self.exchange(port, Number::Timestamp(ts_val), sighting, at_us));
-        let by_timestamp = by_timestamp.map(|twin| (twin, By::PortAndTsval));
-        let port = if step.is_pure_syn() { 0 } else { port };
-        let by_sequence = self.exchange(port, Number::Sequence(step.seq), sighting, at_us);
-        let by_sequence = by_sequence.and_then(|twin| {
-            if twin.leg.client.port == sighting.leg.client.port {
+        let (port, from_client) = (sighting.leg.client.port, sighting.from_client);
+        let by_timestamp = step.ts_val.map(Number::Timestamp);
+        let by_timestamp = by_timestamp.map(|number| Token { port, from_client, number });
+        let port_told = if step.is_pure_syn() { 0 } else { port };
+        let number = Number::Sequence(step.seq);
+        let by_sequence = Some(Token { port: port_told, from_client, number });
+        let recent = Recent { tokens: [by_timestamp, by_sequence], sighting, at_us };
+        self.count += 1;
+        let [timestamp, sequence] = recent.tokens.map(|token| self.exchange(token?, &recent));
+        self.recent[self.count as usize % RECENT] = Some(recent);
+        let by_timestamp = timestamp.map(|twin| (twin, By::PortAndTsval));
+        let by_sequence = sequence.and_then(|twin| {
+            if twin.leg.client.port == port {
                 Some((twin, By::PortAndSequence))
             } else {
                 translates_both_ends(&twin.leg, &sighting.leg).then_some((twin, By::Sequence))
@@ -96,23 +118,19 @@ impl Tokens {
     }
 
     /// Puts a segment in its slot; returns its twin if that was there.
-    fn exchange(
-        &mut self,
-        port: u16,
-        number: Number,
-        sighting: Sighting,
-        at_us: u64,
-    ) -> Option<Sighting> {
-        let token = Token { port, from_client: sighting.from_client, number };
-        let hash = self.state.hash_one(token);
-        let (slot, tag) = (hash as usize % RECENT, (hash >> 32) as u32);
-        let may_be_there = core::mem::replace(&mut self.tags[slot], tag) == tag;
-        let before = self.recent[slot].filter(|_| may_be_there);
-        self.recent[slot] = Some(Recent { token, sighting, at_us });
-        let before = before?;
-        let is_twin = before.token == token
-            && before.sighting.leg != sighting.leg
-            && at_us.saturating_sub(before.at_us) <= FORWARDED_US;
+    fn exchange(&mut self, token: Token, recent: &Recent) -> Option<Sighting> {
+        let hash = self.state.hash_one(token.word());
+        let own = ((hash >> 32) as u32, self.count as u32);
+        let (tag, number) = core::mem::replace(&mut self.slots[hash as usize % RECENT], own);
+        // As many segments came since; 32 bits of the numbers tell it.
+        let ago = own.1.wrapping_sub(number);
+        if tag != own.0 || ago as usize >= RECENT {
+            return None;
+        }
+        let before = self.recent[(self.count - u64::from(ago)) as usize % RECENT]?;
+        let is_twin = before.tokens.contains(&Some(token))
+            && before.sighting.leg != recent.sighting.leg
+            && recent.at_us.saturating_sub(before.at_us) <= FORWARDED_US;
         is_twin.then_some(before.sighting)
     }
 }

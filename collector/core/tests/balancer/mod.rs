@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use xdpwatch_core::aggregate::Aggregate;
 use xdpwatch_core::detect::Limits;
-use xdpwatch_core::finding::Endpoint;
+use xdpwatch_core::finding::{Endpoint, Finding};
 use xdpwatch_core::legs::Leg;
 use xdpwatch_core::watch::{Config, Watch};
 use xdpwatch_prog::record::{Record, flags};
@@ -44,6 +44,18 @@ pub fn end(last: u32, port: u16) -> Endpoint {
     addr[10..12].copy_from_slice(&[0xff, 0xff]);
     addr[12..].copy_from_slice(&(0x0a00_0000 | last).to_be_bytes());
     Endpoint { addr, port }
+}
+
+fn config() -> Config {
+    Config {
+        max_tuples: 1 << 17,
+        horizon_ns: 60_000_000_000,
+        vlan_key: false,
+        all_reuse: false,
+        carries_data: true,
+        seeds: SEEDS,
+        hosts: Default::default(),
+    }
 }
 
 /// Traffic under construction, and which leg's request each server's connection is for.
@@ -106,6 +118,43 @@ impl Traffic {
         self.connection(leg, isn, at_us, rtt_us, 5_000)
     }
 
+    /// A SYN that no other one caused and that a closed port refuses.
+    pub fn refused(&mut self, leg: Leg, isn: u32, at_us: u64) {
+        self.alone.insert((leg, at_us), ());
+        self.send(at_us, leg.client, leg.server, flags::SYN, isn, 0);
+        self.send(at_us + 50, leg.server, leg.client, flags::RST | flags::ACK, 0, isn + 1);
+    }
+
+    /// The two legs of a connection that the server closes and the client does not.
+    pub fn half_closed(&mut self, front: Leg, back: Leg, isn: u32, at_us: u64) {
+        let (mine, theirs) = (isn.wrapping_add(1), isn.wrapping_mul(3).wrapping_add(2));
+        for (leg, after_us) in [(front, 0), (back, 20)] {
+            let (Leg { client, server }, at_us) = (leg, at_us + after_us);
+            self.send(at_us, client, server, flags::SYN, isn, 0);
+            self.send(at_us + 100, server, client, flags::SYN | flags::ACK, theirs - 1, mine);
+            self.send(at_us + 200, client, server, flags::ACK, mine, theirs);
+            self.send(at_us + 300, server, client, flags::FIN | flags::ACK, theirs, mine);
+            self.send(at_us + 400, client, server, flags::ACK, mine, theirs + 1);
+        }
+    }
+
+    /// What is found of it until its end.
+    pub fn findings(mut self, end_us: u64) -> Vec<Finding> {
+        self.records.sort_by_key(|record| record.at_ns);
+        let mut watch = Watch::new(config());
+        let mut aggregate = Aggregate::new(&Limits::default(), SEEDS);
+        let (mut out, mut findings) = (Vec::new(), Vec::new());
+        for record in &self.records {
+            watch.observe(core::slice::from_ref(record), &mut out);
+            out.drain(..)
+                .for_each(|output| aggregate.handle(output, &mut |one| findings.push(one)));
+        }
+        watch.finish(end_us * 1000, &mut out);
+        out.drain(..).for_each(|output| aggregate.handle(output, &mut |one| findings.push(one)));
+        aggregate.finish(end_us * 1000, &mut |one| findings.push(one));
+        findings
+    }
+
     /// Shows it to the detector.
     pub fn judge(self, name: &str) -> Score {
         self.judge_given(name, &Limits::default())
@@ -114,21 +163,13 @@ impl Traffic {
     /// Shows it to the detector that is told of the balancers.
     pub fn judge_given(mut self, name: &str, limits: &Limits) -> Score {
         self.records.sort_by_key(|record| record.at_ns);
-        let mut watch = Watch::new(Config {
-            max_tuples: 1 << 17,
-            horizon_ns: 60_000_000_000,
-            vlan_key: false,
-            all_reuse: false,
-            carries_data: true,
-            seeds: SEEDS,
-            hosts: Default::default(),
-        });
+        let mut watch = Watch::new(config());
         let mut aggregate = Aggregate::new(limits, SEEDS);
         let mut out = Vec::new();
         let mut score = Score::default();
         for record in &self.records {
             watch.observe(core::slice::from_ref(record), &mut out);
-            out.drain(..).for_each(|output| aggregate.handle(output, &mut |_| {}));
+            out.drain(..).for_each(|output| aggregate.handle(&output, &mut |_| {}));
             if !record.is_pure_syn() {
                 continue;
             }

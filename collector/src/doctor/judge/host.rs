@@ -5,7 +5,8 @@ use super::super::line::Line;
 use crate::xdp::safety::{self, Intent};
 
 /// Capabilities of linux/capability.h that capturing needs.
-const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (39, "CAP_BPF")];
+const NEEDED: [(u32, &str); 4] =
+    [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
 const IPC_LOCK: u32 = 14;
 const SYS_ADMIN: u32 = 21;
 
@@ -110,7 +111,7 @@ pub fn kernel(facts: &Facts) -> Line {
 
 pub fn capabilities(facts: &Facts) -> Line {
     const TOPIC: &str = "capabilities";
-    let bpf_by_admin = |capability| capability == 39 && has(facts, SYS_ADMIN);
+    let bpf_by_admin = |capability| capability >= 38 && has(facts, SYS_ADMIN);
     let missing: Vec<_> = NEEDED
         .iter()
         .filter(|(capability, _)| !has(facts, *capability) && !bpf_by_admin(*capability))
@@ -122,7 +123,7 @@ pub fn capabilities(facts: &Facts) -> Line {
     Line::blocking(
         TOPIC,
         format!("this process lacks {}", missing.join(", ")),
-        "run it as root, or `setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep` on the \
-         command",
+        "run it as root, or `setcap cap_net_raw,cap_net_admin,cap_bpf,cap_perfmon,cap_ipc_lock+ep` \
+         on the command",
     )
 }

@@ -250,12 +250,12 @@ fn what_blocks_says_how_to_go_on() {
     facts.capabilities = 1 << 13;
     let lacking = line(&facts, "capabilities");
     assert_eq!(lacking.level, Level::Blocking);
-    assert!(lacking.what.ends_with("CAP_NET_ADMIN, CAP_BPF"), "{lacking:?}");
+    assert!(lacking.what.ends_with("CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF"), "{lacking:?}");
     facts.memory.lockable = Some(8 << 20);
     let locked = line(&facts, "memlock");
     assert_eq!(locked.level, Level::Blocking);
     assert!(locked.cure.unwrap().contains("ulimit -l"));
-    // CAP_SYS_ADMIN stands for CAP_BPF.
+    // CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON.
     facts.capabilities |= 1 << 12 | 1 << 21;
     is_ok(&facts, &["capabilities"]);
     facts.interface.queues = 4096;

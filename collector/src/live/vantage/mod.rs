@@ -26,6 +26,7 @@ use super::outbox::Outbox;
 use super::plan::{Plan, settings};
 use super::port::Port;
 use super::shared::{Shared, Shown};
+use super::tuning::Tuning;
 use super::writer::Writer;
 use super::{Told, aggregator};
 use crate::args::{Args, Mode, Owner};
@@ -96,6 +97,8 @@ pub struct Vantage {
     /// The aggregator's thread, once it runs.
     aggregator_thread: Arc<OnceLock<Thread>>,
     aggregator: Arc<aggregator::Shown>,
+    /// What a reload changes, for the workers.
+    tuning: Arc<Tuning>,
     /// How frames come in at each interface, in words.
     receives: Vec<String>,
     writer: Option<Writer>,
@@ -158,6 +161,7 @@ impl Vantage {
             hands: Vec::new(),
             windows: Vec::new(),
             aggregator: Arc::default(),
+            tuning: Arc::default(),
             receives: Vec::new(),
             writer,
             threads: Vec::new(),
@@ -256,6 +260,7 @@ impl Vantage {
             bells: Arc::clone(&self.bells),
             aggregator: Arc::clone(&self.aggregator_thread),
             saver: Arc::clone(&self.saver),
+            tuning: Arc::clone(&self.tuning),
         };
         let by_hash = args.live.owner == Owner::Hash;
         let seats = handoff::seats(workers, by_hash, detection.seeds[0]);
@@ -335,6 +340,12 @@ impl Vantage {
             complain(&format!("watching {}: XDP {place}, {receives}", port.name()));
         }
         Ok(())
+    }
+
+    /// What a reload may change counts from now on.
+    pub fn retune(&self, detection: &Detection) {
+        self.tuning.change(detection);
+        self.aggregator.tuning.change(detection);
     }
 
     /// Detaches, and tells the workers to take what is left and end.

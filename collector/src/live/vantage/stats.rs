@@ -26,11 +26,16 @@ impl Vantage {
         if let Some((port, gap)) = self.blind() {
             return Some(format!("interface {}: {}", port.name(), gap.reason.word()));
         }
-        let silent = self.shown().position(|shown| {
-            shown.failure.is_some() || shown.at.is_none_or(|at| at.elapsed() > SILENCE_MAX)
-        })?;
+        let silent = self.silent_worker()?;
         let name = &self.name;
         Some(format!("interface {name}: nothing is heard of worker {silent}"))
+    }
+
+    /// A worker that hangs or has failed, by its queue.
+    pub fn silent_worker(&self) -> Option<usize> {
+        self.shown().position(|shown| {
+            shown.failure.is_some() || shown.at.is_none_or(|at| at.elapsed() > SILENCE_MAX)
+        })
     }
 
     /// Counts losses into the window, and tells the aggregator; `now` is since the start.

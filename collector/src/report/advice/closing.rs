@@ -8,16 +8,16 @@ use crate::lang::said;
 const BALANCER_TIMEOUTS: Advice = Advice {
     on: Role::Balancer,
     setting: said(
-        "F5 TCP profile: fin-wait-2-timeout, close-wait-timeout; A10 slb template tcp: \
+        "F5 TCP profile: fin-wait-2-timeout (300 s by default), close-wait-timeout; A10 slb template tcp: \
          half-close-idle-timeout 60",
-        "F5 TCP profile：fin-wait-2-timeout、close-wait-timeout；A10 slb template tcp：\
+        "F5 TCP profile：fin-wait-2-timeout（默认 300 s）、close-wait-timeout；A10 slb template tcp：\
          half-close-idle-timeout 60",
     ),
     why: said(
         "it ends both legs when one stays half closed",
         "一侧长期半关闭时，它会结束两侧的连接",
     ),
-    source: "F5 TCP profile reference; A10 slb template tcp reference",
+    source: "F5 ltm profile tcp (17.1); A10 aXAPI, slb template tcp",
     when: None,
 };
 

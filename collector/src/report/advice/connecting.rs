@@ -57,7 +57,7 @@ const DRAIN: Advice = Advice {
         "nobody is sent to a port where nobody listens",
         "这样不会有连接被送到没有监听的端口",
     ),
-    source: "F5 LTM pool member reference (session user-disabled); HAProxy management guide, 9.3",
+    source: "F5 iControl REST, ltm pool members (session user-disabled); HAProxy management guide, 9.3",
     when: None,
 };
 
@@ -87,7 +87,7 @@ const PORT_RANGE: Advice = Advice {
         "the default of Linux is 28 232 ports, that of Windows 16 384",
         "Linux 默认 28 232 个端口，Windows 默认 16 384 个",
     ),
-    source: "Linux ip-sysctl; HAProxy configuration manual; Microsoft, dynamic port range",
+    source: "Linux ip-sysctl; HAProxy configuration manual, source; Microsoft KB 929851",
     when: None,
 };
 

@@ -22,12 +22,13 @@ const NO_RECYCLE: Advice = Advice {
 const OWN_ADDRESS: Advice = Advice {
     on: Role::Balancer,
     setting: said(
-        "the same source address always for the same client (F5: iRule command snat; A10: ip nat \
-         pools by class list)",
-        "同一客户端总是使用同一个源地址（F5：iRule 的 snat 命令；A10：按 class-list 选用 ip nat pool）",
+        "the same source address always for the same client (F5: intelligent SNAT by iRule; A10: ip nat \
+         inside source class-list, with use-nat-pool in each glid)",
+        "同一客户端总是使用同一个源地址（F5：用 iRule 实现 intelligent SNAT；A10：ip nat inside source \
+         class-list，在各 glid 中用 use-nat-pool）",
     ),
     why: said("fewer clocks then share an address", "这样共用一个地址的时钟就少了"),
-    source: "RFC 7323, 5.4; F5 iRules reference, snat",
+    source: "RFC 7323, 5.4; F5 LTM configuration guide, SNATs; A10 aXAPI, glid",
     when: None,
 };
 

@@ -17,7 +17,7 @@ const OTHER_PORT: Advice = Advice {
         "two clients that choose the same port then do not meet on one tuple",
         "两台选了同一端口的客户端就不会撞上同一个四元组",
     ),
-    source: "F5 virtual server reference; A10 aXAPI, slb virtual-server port",
+    source: "F5 iControl REST, ltm virtual sourcePort; A10 aXAPI, slb virtual-server port",
     when: Some(PORT_KEPT),
 };
 
@@ -69,10 +69,10 @@ const TIMED_WAIT: Advice = Advice {
         "注册表 Tcpip\\Parameters 下 TcpTimedWaitDelay = 30",
     ),
     why: said(
-        "TIME_WAIT there lasts up to 240 s by default; 30 s is the least",
-        "默认的 TIME_WAIT 可长达 240 s，最小可设 30 s",
+        "TIME_WAIT there lasts 120 s by default since Windows Server 2003, 240 s before",
+        "Windows Server 2003 起 TIME_WAIT 默认 120 s，之前为 240 s",
     ),
-    source: "Microsoft, TcpTimedWaitDelay (30 to 300 s)",
+    source: "Microsoft cc757512 and cc938217, TcpTimedWaitDelay (30 to 300 s)",
     when: Some(WINDOWS),
 };
 
@@ -102,7 +102,7 @@ const IDLE_RESET: Advice = Advice {
         "the server then knows that the connection is gone before its tuple is used again",
         "服务器就能在四元组再次使用之前知道连接已经不在",
     ),
-    source: "F5 FastL4 and TCP profile reference",
+    source: "F5 ltm profile fastl4 and tcp, reset-on-timeout",
     when: None,
 };
 

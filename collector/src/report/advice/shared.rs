@@ -29,7 +29,7 @@ pub(super) const LARGER_POOL: Advice = Advice {
         "the same tuple then comes back after its TIME_WAIT, not within it",
         "这样四元组要等 TIME_WAIT 过后才会回来",
     ),
-    source: "F5 K7820, SNAT; HAProxy configuration manual; RFC 6056, 2",
+    source: "F5 TMOS routing administration, SNATs; A10 aXAPI, ip nat pool; HAProxy configuration manual, source; RFC 6056, 2",
     when: None,
 };
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use xdpwatch_core::finding::{Evidence, Fact, Finding};
+use xdpwatch_core::finding::{Fact, Finding};
+use xdpwatch_core::grounds::Evidence;
 
 use super::seconds;
 use crate::evidence::store::file_name;
@@ -156,5 +157,6 @@ pub fn evidence(finding: &Finding, evidence: Evidence) -> String {
     match evidence {
         Evidence::Seen => name,
         Evidence::Rebuilt => format!("{name} (the earlier connection is rebuilt)"),
+        Evidence::Part => format!("{name} (a part of what it rests on)"),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use xdpwatch_core::finding::{Evidence, Fact, Finding};
+use xdpwatch_core::finding::{Fact, Finding};
+use xdpwatch_core::grounds::Evidence;
 
 use super::{seconds, side};
 use crate::evidence::store::file_name;
@@ -202,5 +203,6 @@ pub fn evidence(finding: &Finding, evidence: Evidence) -> String {
     match evidence {
         Evidence::Seen => name,
         Evidence::Rebuilt => format!("{name}（旧连接为重建）"),
+        Evidence::Part => format!("{name}（仅为部分依据）"),
     }
 }

@@ -15,14 +15,12 @@ use std::time::SystemTime;
 
 use anyhow::ensure;
 use clap::ValueEnum;
-use serde::Deserialize;
 
 use super::config::Hook;
 use super::message::Message;
 
 /// What is posted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// The event as JSON, with the headers of Standard Webhooks.
     #[default]

@@ -47,7 +47,7 @@ fn hook(format: &str, secret: Option<&str>, template: Option<&str>) -> anyhow::R
             config.insert(key.to_owned(), json!(dir.path().join(key)));
         }
     }
-    Hook::new(&serde_json::from_value(Value::Object(config))?)
+    crate::webhook::config::tests::hook(Value::Object(config))
 }
 
 fn request(format: &str, secret: Option<&str>, resolved: bool) -> Request {

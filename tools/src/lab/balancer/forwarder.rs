@@ -11,7 +11,7 @@ use xdpwatch_prog::wire::{Link, parse};
 use super::nat::{Mapping, Nat, Outer};
 use super::rewrite::{Change, rewrite};
 use super::{Behaviour, Seen, Settings};
-use crate::lab::network::{BALANCER_MAC, Host};
+use crate::lab::network::Host;
 use crate::lab::sys::{self, PacketSocket, now_ns};
 
 /// What the balancer's thread works with.
@@ -70,8 +70,7 @@ impl Forwarder {
         let record = parsed.record;
         self.note(frame, &record);
         let to_server = self.sockets.len() - 1;
-        let passed =
-            if from == to_server { self.back(&record) } else { self.there(from, &record)? };
+        let passed = if from == to_server { self.back(&record) } else { self.there(from, &record) };
         let Some((to, change)) = passed else { return Ok(()) };
         rewrite(frame, &change);
         if self.settings.record
@@ -83,16 +82,16 @@ impl Forwarder {
     }
 
     /// Where a client's segment goes, and as what.
-    fn there(&mut self, from: usize, record: &Record) -> std::io::Result<Option<(usize, Change)>> {
+    fn there(&mut self, from: usize, record: &Record) -> Option<(usize, Change)> {
         let client = Mapping { port: from, address: ipv4(&record.src_addr), tcp: record.src_port };
         if record.is_pure_syn() {
             if self.behaviour.probing.load(Ordering::Relaxed) {
-                return self.refuse(from, record).map(|()| None);
+                return None;
             }
             let outer = self.nat.open(client, record.seq, &self.behaviour);
             self.pending.insert(outer, record.seq);
         }
-        let Some(outer) = self.nat.outer(client) else { return Ok(None) };
+        let outer = self.nat.outer(client)?;
         let to = self.sockets.len() - 1;
         let change = Change {
             src: outer,
@@ -101,7 +100,7 @@ impl Forwarder {
             ts_val: self.clock(from),
             ts_ecr: 0,
         };
-        Ok(Some((to, change)))
+        Some((to, change))
     }
 
     /// Where a segment of the server goes, and as what.
@@ -136,24 +135,6 @@ impl Forwarder {
             record.flags & (flags::SYN | flags::FIN | flags::RST) == 0 && record.payload_len == 0;
         let unrelated = |isn: &u32| record.ack != isn.wrapping_add(1);
         bare && self.pending.get(&outer).is_some_and(unrelated)
-    }
-
-    /// RST to a SYN, as a closed port sends it.
-    fn refuse(&self, to: usize, syn: &Record) -> std::io::Result<()> {
-        let reset = Record {
-            src_addr: syn.dst_addr,
-            dst_addr: syn.src_addr,
-            src_port: syn.dst_port,
-            dst_port: syn.src_port,
-            ack: syn.seq.wrapping_add(1),
-            flags: flags::RST | flags::ACK,
-            ttl: 64,
-            ..Record::default()
-        };
-        let mut frame = crate::frames::ethernet(&reset);
-        frame[..6].copy_from_slice(&self.macs[to]);
-        frame[6..12].copy_from_slice(&BALANCER_MAC);
-        self.sockets[to].send(&frame)
     }
 
     fn note(&self, frame: &[u8], record: &Record) {

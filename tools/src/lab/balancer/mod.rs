@@ -51,7 +51,7 @@ pub enum Ports {
 pub struct Behaviour {
     /// Server's bare ACKs that answer a SYN do not pass, as in field case 5.
     pub drop_challenge_acks: AtomicBool,
-    /// Clients' SYNs are answered with RST here and go no further, to learn their numbers.
+    /// Clients' SYNs go no further and get no answer, to learn their numbers.
     pub probing: AtomicBool,
     /// The source-NAT pool for new connections. It must not be empty.
     pub pool: Mutex<Vec<[u8; 4]>>,

@@ -1,6 +1,7 @@
 //! Field case 3: a source-NAT address stands for three clients, each with a clock of its own, so
-//! timestamps behind that address run backwards; the clients close first. Cured by an address for
-//! each clock.
+//! timestamps behind that address run backwards. The clients close first, and their ports fill up; so the
+//! server is made to, and now refuses those whose clock is behind (PAWS). Cured by an address for each
+//! clock.
 //!
 //! The clients' kernels leave timestamps without a random offset (`tcp_timestamps=2`), as before
 //! Linux 4.10 and as others do; their different boots are added by the balancer.
@@ -20,7 +21,7 @@ use crate::lab::network::{Host, Middle, Network, Topology};
 
 pub const CASE: Case = Case {
     name: "mixed-clocks",
-    about: "three clients' clocks behind one address; cured by an address for each",
+    about: "three clients' clocks behind one address: refused by PAWS; cured by an address for each",
     topology: Topology {
         hosts: &[
             Host { name: CLIENTS[0], addresses: &[[10, 83, 1, 11]] },
@@ -40,6 +41,9 @@ const VIP: [u8; 4] = [10, 83, 2, 50];
 const PORT: u16 = 8080;
 const SOURCE_NAT: [u8; 4] = [10, 83, 2, 200];
 
+/// The balancer's source ports: few, so that each comes back within the TIME-WAIT it left.
+const PORTS: std::ops::RangeInclusive<u16> = 20_000..=20_599;
+
 /// Milliseconds that each client has been up for longer than the first: 4 days, 9 hours.
 const CLOCKS: [u32; 3] = [0, 345_600_000, 32_400_000];
 
@@ -52,16 +56,17 @@ fn play(network: &Network, pace: Pace) -> anyhow::Result<Played> {
         vip: VIP,
         server: SERVER_ADDRESS,
         pool: vec![SOURCE_NAT],
-        ports: Ports::Chosen(20_000..=59_999),
+        ports: Ports::Chosen(PORTS),
         clocks: CLOCKS.to_vec(),
         record: true,
     };
     let balancer = Balancer::start(network, &settings)?;
     let at = (SERVER_ADDRESS, PORT);
-    let _server = Service::start(network, SERVER, at, 8, load::answer_and_wait)?;
     let lasting = Duration::from_secs(if pace == Pace::Short { 8 } else { 60 });
 
-    let tally = everybody(network, lasting)?;
+    let server = Service::start(network, SERVER, at, 8, load::answer_and_wait)?;
+    let tally = everybody(network, lasting, load::ask_and_close)?;
+    drop(server);
     let (clocks, backwards) = clocks_of(&balancer.seen(), SOURCE_NAT);
     let held = hosts::sockets(network, CLIENTS[0], State::TimeWait)?;
     let at_server = hosts::sockets(network, SERVER, State::TimeWait)?;
@@ -73,35 +78,53 @@ fn play(network: &Network, pace: Pace) -> anyhow::Result<Played> {
     ));
     ensure!(clocks == 3 && backwards > 50, "the clocks are not mixed: {played:?}");
     ensure!(held > 100 && at_server == 0, "the clients did not close first: {played:?}");
+    sleep(PAUSE);
+
+    let _server = Service::start(network, SERVER, at, 8, load::answer_and_close)?;
+    let (tally, refused) = server_closes(network, lasting)?;
+    played.say(format!(
+        "the server closes first: {} connections, {} failed; it refused {refused} SYNs by PAWS",
+        tally.done,
+        tally.failures()
+    ));
+    ensure!(refused > 20, "the server refused too few: {played:?}");
 
     let pool: Vec<[u8; 4]> = (1..=3).map(|n| [10, 83, 2, 200 + n]).collect();
     balancer.behaviour.address_per_client.store(true, Ordering::Relaxed);
     *balancer.behaviour.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool.clone();
     sleep(PAUSE);
     played.cured();
-    let tally = everybody(network, lasting)?;
+    let (tally, refused) = server_closes(network, lasting)?;
     let seen = balancer.seen();
     let each: Vec<(usize, usize)> = pool.iter().map(|address| clocks_of(&seen, *address)).collect();
     played.say(format!(
-        "an address for each: {} connections, {} failed; clocks and SYNs behind the one before, by \
-         address: {each:?}",
+        "an address for each: {} connections, {} failed, {refused} SYNs refused; clocks and SYNs \
+         behind the one before, by address: {each:?}",
         tally.done,
         tally.failures()
     ));
     ensure!(each.iter().all(|of| *of == (1, 0)), "clocks are still mixed: {played:?}");
+    ensure!(refused == 0 && tally.failures() == 0, "the server still refuses: {played:?}");
     Ok(played)
 }
 
+/// All clients, and how many SYNs the server's kernel refused by PAWS.
+fn server_closes(network: &Network, lasting: Duration) -> anyhow::Result<(Tally, i64)> {
+    let before = hosts::counters(network, SERVER)?;
+    let tally = everybody(network, lasting, load::ask_and_wait)?;
+    let moved = hosts::moved(&before, &hosts::counters(network, SERVER)?);
+    // Counted as the former since 6.16, as the latter before.
+    let refused = ["PAWSTimewait", "PAWSEstab"].iter().filter_map(|name| moved.get(*name));
+    Ok((tally, refused.sum()))
+}
+
 /// All clients at once.
-fn everybody(network: &Network, lasting: Duration) -> anyhow::Result<Tally> {
-    let load = |host| Load {
-        host,
-        from: &[],
-        to: (VIP, PORT),
-        rate: 40,
-        lasting,
-        exchange: load::ask_and_close,
-    };
+fn everybody(
+    network: &Network,
+    lasting: Duration,
+    exchange: load::Exchange,
+) -> anyhow::Result<Tally> {
+    let load = |host| Load { host, from: &[], to: (VIP, PORT), rate: 40, lasting, exchange };
     thread::scope(|scope| {
         let clients = CLIENTS.map(|host| scope.spawn(move || load(host).run(network)));
         let mut sum = Tally::default();

@@ -1,6 +1,7 @@
-//! Field case 4: an agent reloads HAProxy often. Each reload closes the listener for a moment and
-//! leaves an old process behind, which waits for half-closed connections. Cured by passing the
-//! listeners on (`-x`), by time-outs for half-closed connections and by `hard-stop-after`.
+//! Field case 4: an agent reloads HAProxy often. Each reload closes the listener for a moment, or closes
+//! one in which connections wait (the kernel resets them), and leaves an old process behind, which waits
+//! for half-closed connections. Cured by passing the listeners on (`-x`), by time-outs for half-closed
+//! connections and by `hard-stop-after`.
 
 use std::thread::{self, sleep};
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub const CASE: Case = Case {
 };
 
 const RELOADS: usize = 3;
+/// Long enough for connections to wait, far below what they would take for an application's reset.
+const STALL: Duration = Duration::from_millis(100);
 /// Half-closed connections that each old process is left with.
 const LEFT: usize = 4;
 
@@ -30,6 +33,16 @@ fn play(network: &Network, pace: Pace) -> anyhow::Result<Played> {
     let hold = Duration::from_secs(if pace == Pace::Short { 5 } else { 60 });
     let _server = Service::start(network, SERVER, BACK, 16, load::answer_and_close)?;
     let plain = configuration("tcp", "", "");
+    let tally = stalled_reload(network, &plain)?;
+    played.say(format!(
+        "a reload beside a process that got no processor: {} connects, {} failed ({:?})",
+        tally.done,
+        tally.failures(),
+        tally.failed
+    ));
+    let resets = tally.failed.get("exchange: ConnectionReset").copied().unwrap_or(0);
+    ensure!(resets > 0, "nothing that waited in the old listener was reset: {played:?}");
+
     let mut proxy = HaProxy::start(network, PROXY, &plain, Reload::Gap)?;
 
     let (tally, clients) = reloads(network, &mut proxy, &plain, Reload::Gap)?;
@@ -65,6 +78,30 @@ fn play(network: &Network, pace: Pace) -> anyhow::Result<Played> {
     ensure!(tally.failures() == 0 && processes == 1, "it is no cure: {played:?}");
     drop(clients);
     Ok(played)
+}
+
+/// A reload while connections wait for a process that gets no processor: when it closes its listener,
+/// the kernel resets them, though their handshakes are complete.
+fn stalled_reload(network: &Network, configuration: &str) -> anyhow::Result<Tally> {
+    let mut proxy = HaProxy::start(network, PROXY, configuration, Reload::Shared)?;
+    let load = Load {
+        host: CLIENT,
+        from: &[],
+        to: FRONT,
+        rate: 200,
+        lasting: Duration::from_secs(2),
+        exchange: load::ask_and_wait,
+    };
+    thread::scope(|scope| {
+        let tally = scope.spawn(|| load.run(network));
+        sleep(PAUSE);
+        proxy.stall(true)?;
+        sleep(STALL);
+        let old = proxy.reload(configuration, Reload::Shared);
+        proxy.stall(false)?;
+        old?;
+        tally.join().unwrap_or_else(|_| anyhow::bail!("the load panicked"))
+    })
 }
 
 /// Reloads under load, each time leaving half-closed connections to the process that goes.

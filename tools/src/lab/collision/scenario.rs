@@ -188,8 +188,8 @@ impl Lab {
 
     /// A source port on which both clients' numbers have the signs that the scenario needs.
     ///
-    /// Linux hides clocks and ISNs behind a hash of the tuple, so ports are tried: the balancer
-    /// refuses the SYNs, which costs nothing, and has seen their numbers.
+    /// Linux hides clocks and ISNs behind a hash of the tuple, so ports are tried: the balancer lets
+    /// no SYN pass, and has seen their numbers. It refuses none: a service that does has a gap.
     fn find_port(&self, scenario: Scenario, timing: Timing) -> anyhow::Result<u16> {
         self.balancer.behaviour.probing.store(true, Ordering::Relaxed);
         let found = (0..400).find_map(|_| {
@@ -207,17 +207,28 @@ impl Lab {
 
     fn probe(&self, client: Client, port: u16) -> anyhow::Result<Numbers> {
         let begin = self.balancer.seen().len();
-        let refused = connect(&self.network, client, port, Duration::from_secs(2))?;
-        ensure!(refused.result.is_err(), "the probe was connected");
-        let seen = self.balancer.seen().split_off(begin);
-        let syn = seen
-            .iter()
-            .map(|seen| &seen.record)
-            .find(|record| record.is_pure_syn() && record.src_port == port)
+        let connected = connect(&self.network, client, port, PROBE_PATIENCE)?;
+        ensure!(connected.result.is_err(), "the probe was connected");
+        let syn_among = |seen: &[Seen]| {
+            let is_syn = |record: &&Record| record.is_pure_syn() && record.src_port == port;
+            seen.iter().map(|seen| &seen.record).find(is_syn).copied()
+        };
+        // The client does not wait for the balancer's thread.
+        let syn = (0..100)
+            .find_map(|_| {
+                let syn = syn_among(&self.balancer.seen()[begin..]);
+                if syn.is_none() {
+                    sleep(PROBE_PATIENCE);
+                }
+                syn
+            })
             .context("the probe's SYN did not come")?;
         Ok(Numbers { isn: syn.seq, ts_val: syn.timestamp() })
     }
 }
+
+/// Shorter than any retransmission time-out: a probe's SYN goes out once.
+const PROBE_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Room that the signs must have, so that waiting does not turn them.
 const ISN_ROOM: i64 = 200_000_000;

@@ -1,15 +1,14 @@
-//! What each packet of a case means, in words for whoever opens the file.
+//! Comments of a collision: the earlier connection's close, the SYNs, the answers.
 
 use std::fmt::Write as _;
 
 use xdpwatch_core::finding::{Fact, Finding};
 use xdpwatch_prog::record::{Record, flags};
 
-use super::case::Exhibit;
-use crate::report::values::{address, endpoint, grouped};
+use crate::report::values::{endpoint, grouped};
 
-/// Comments one case, packet by packet in order of time.
-pub struct Commentator<'a> {
+/// A collision, packet by packet in order of time.
+pub struct Collision<'a> {
     finding: &'a Finding,
     syns: u32,
     first_syn_ns: u64,
@@ -18,7 +17,7 @@ pub struct Commentator<'a> {
     fins: u32,
 }
 
-impl<'a> Commentator<'a> {
+impl<'a> Collision<'a> {
     /// For the case of this finding.
     #[must_use]
     pub fn new(finding: &'a Finding) -> Self {
@@ -26,27 +25,11 @@ impl<'a> Commentator<'a> {
     }
 
     /// The next packet's comment; empty where it says nothing that Wireshark does not.
-    pub fn comment(&mut self, exhibit: &Exhibit) -> String {
-        let record = &exhibit.record;
-        let mut text = if !exhibit.is_own {
-            self.other_leg(record)
-        } else if record.at_ns / 1000 < self.finding.began_ns / 1000 {
+    pub fn comment(&mut self, record: &Record) -> String {
+        if record.at_ns / 1000 < self.finding.began_ns / 1000 {
             self.earlier(record)
         } else {
             self.collision(record)
-        };
-        if exhibit.is_rebuilt {
-            let note = "rebuilt from the flow table, not as seen";
-            text = if text.is_empty() { note.to_owned() } else { format!("{text} ({note})") };
-        }
-        text
-    }
-
-    fn other_leg(&self, record: &Record) -> String {
-        if record.is_pure_syn() {
-            format!("other leg of the balancer: SYN of client {}", address(&record.src_addr))
-        } else {
-            "other leg of the balancer".to_owned()
         }
     }
 
