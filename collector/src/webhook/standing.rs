@@ -194,7 +194,7 @@ mod tests {
         let taken_up = before(&mut open(), &message("a", 1, false), &old);
         assert_eq!(taken_up, [], "read again: the same group");
         let (mut standing, end) = (open(), ("a".to_owned(), true));
-        assert_eq!(before(&mut standing, &message("b", 1, false), &old), [end.clone()]);
+        assert_eq!(before(&mut standing, &message("b", 1, false), &old), vec![end.clone()]);
         assert_eq!(before(&mut standing, &message("b", 2, true), &old), []);
         assert_eq!(standing.take_left(), [""; 0]);
         let begun = ("b".to_owned(), false);

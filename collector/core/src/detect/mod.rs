@@ -155,11 +155,6 @@ pub fn rule(name: &str) -> Option<&'static Rule> {
     RULES.iter().copied().find(|rule| rule.name == name)
 }
 
-/// The names of all rules, in order of their numbers.
-pub fn rule_names() -> impl Iterator<Item = &'static str> {
-    RULES.iter().map(|rule| rule.name)
-}
-
 // A new rule is a file beside this one, and one line here.
 detectors! {
     connect_stalled: ConnectStalled,

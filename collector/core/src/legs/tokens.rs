@@ -72,6 +72,8 @@ struct Recent {
     tokens: [Option<Token>; 2],
     sighting: Sighting,
     at_us: u64,
+    /// The leg on which it came before, if it is a twin: there it can only come again.
+    twin_of: Option<Leg>,
 }
 
 /// The segments of the last milliseconds, and the latest of them in slots by their tokens.
@@ -102,9 +104,11 @@ impl Tokens {
         let port_told = if step.is_pure_syn() { 0 } else { port };
         let number = Number::Sequence(step.seq);
         let by_sequence = Some(Token { port: port_told, from_client, number });
-        let recent = Recent { tokens: [by_timestamp, by_sequence], sighting, at_us };
+        let tokens = [by_timestamp, by_sequence];
+        let mut recent = Recent { tokens, sighting, at_us, twin_of: None };
         self.count += 1;
         let [timestamp, sequence] = recent.tokens.map(|token| self.exchange(token?, &recent));
+        recent.twin_of = timestamp.or(sequence).map(|twin| twin.leg);
         self.recent[self.count as usize % RECENT] = Some(recent);
         let by_timestamp = timestamp.map(|twin| (twin, By::PortAndTsval));
         let by_sequence = sequence.and_then(|twin| {
@@ -130,6 +134,7 @@ impl Tokens {
         let before = self.recent[(self.count - u64::from(ago)) as usize % RECENT]?;
         let is_twin = before.tokens.contains(&Some(token))
             && before.sighting.leg != recent.sighting.leg
+            && before.twin_of != Some(recent.sighting.leg)
             && recent.at_us.saturating_sub(before.at_us) <= FORWARDED_US;
         is_twin.then_some(before.sighting)
     }

@@ -147,10 +147,10 @@ impl Traffic {
         for record in &self.records {
             watch.observe(core::slice::from_ref(record), &mut out);
             out.drain(..)
-                .for_each(|output| aggregate.handle(output, &mut |one| findings.push(one)));
+                .for_each(|output| aggregate.handle(&output, &mut |one| findings.push(one)));
         }
         watch.finish(end_us * 1000, &mut out);
-        out.drain(..).for_each(|output| aggregate.handle(output, &mut |one| findings.push(one)));
+        out.drain(..).for_each(|output| aggregate.handle(&output, &mut |one| findings.push(one)));
         aggregate.finish(end_us * 1000, &mut |one| findings.push(one));
         findings
     }
