@@ -28,7 +28,9 @@ fn send_split(net: &Net, client: (u32, u16), there: &str, back: &str, pause: Dur
             }
             let sender = if is_from(SERVER, frame) { &back } else { &there };
             sender.send(frame);
-            thread::sleep(Duration::from_millis(2));
+            // SYNs that come closer together are copies of one.
+            let is_again = n >= FIRST_CONNECTION;
+            thread::sleep(Duration::from_millis(if is_again { 10 } else { 2 }));
         }
     });
 }

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -79,7 +80,10 @@ impl Saver {
 
 impl Draft {
     fn begin(path: &Path, head: &Head) -> io::Result<Self> {
-        let mut out = BufWriter::new(File::create(path)?);
+        // It says who talked to whom.
+        let file =
+            File::options().write(true).create(true).truncate(true).mode(0o640).open(path)?;
+        let mut out = BufWriter::new(file);
         out.write_all(&MAGIC)?;
         blocks::write(&mut out, Kind::Head, head.to_json().to_string().as_bytes())?;
         let [v4, v6] = [0; 2].map(|_| Vec::with_capacity(BLOCK_MAX));

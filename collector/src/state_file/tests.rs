@@ -153,7 +153,8 @@ fn what_is_not_whole_is_kept_aside_with_its_reason() {
     assert_refused(|bytes| bytes.truncate(bytes.len() - 20), "the end is missing");
     assert_refused(|bytes| bytes.push(0), "not as long as it says");
     assert_refused(|bytes| bytes[300] ^= 1, "a checksum does not fit");
-    assert_refused(|bytes| bytes[20] ^= 0xff, "the end is missing");
+    assert_refused(|bytes| bytes[20] ^= 1, "a checksum does not fit");
+    assert_refused(|bytes| bytes[22] = 1, "the end is missing");
     assert_refused(|bytes| bytes[23] = 1, "an impossible length");
     assert_refused(|bytes| replace(bytes, "\"version\":1", "\"version\":2"), "another version");
     assert_refused(|bytes| replace(bytes, "\"words\":1", "\"words\":7"), "another version");
