@@ -14,7 +14,7 @@ use super::{Config, reload};
 const COLUMNS: usize = 98;
 
 /// Values of the example, where there is no default.
-const SAMPLES: [(&str, &[&str]); 23] = [
+const SAMPLES: [(&str, &[&str]); 25] = [
     ("iface", &["ens5"]),
     ("count", &["1000000"]),
     ("duration", &["24h"]),
