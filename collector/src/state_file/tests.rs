@@ -131,7 +131,7 @@ fn assert_refused(change: impl FnOnce(&mut Vec<u8>), reason: &str) {
 }
 
 /// The same length, and another number in the head.
-fn replace(bytes: &mut Vec<u8>, from: &str, to: &str) {
+fn replace(bytes: &mut [u8], from: &str, to: &str) {
     let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
     bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
     // The head's checksum: behind the magic number, kind and length.

@@ -31,7 +31,7 @@ impl Vantage {
         Some(format!("interface {name}: nothing is heard of worker {silent}"))
     }
 
-    /// A worker that hangs or has failed, by its queue.
+    /// A worker that hangs or has failed, by its number. Those of an interface in a gap go on.
     pub fn silent_worker(&self) -> Option<usize> {
         self.shown().position(|shown| {
             shown.failure.is_some() || shown.at.is_none_or(|at| at.elapsed() > SILENCE_MAX)
