@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 use xdpwatch_core::detect::Limits;
 use xdpwatch_core::host::Hosts;
@@ -120,8 +119,10 @@ fn set_up_tracing(verbose: u8) {
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .with_target(false);
-    // A subscriber that is there already (in tests) is as good as this one.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+    // Not `try_init`: in a build where any crate asks for `tracing-log` that would also bring what the HTTP client
+    // writes to `log`, URLs and headers with secrets. A subscriber that is there already is as good.
+    let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 /// Whoever read standard output has gone: no fault, and nothing more to say.
