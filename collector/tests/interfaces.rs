@@ -95,6 +95,17 @@ fn directions_on_two_ports_give_the_finding_of_both() {
     assert!(!net.is_attached() && net.promiscuity() == 0);
 }
 
+/// An alert without its origin, and without the two times that live follow the clock's drift.
+fn comparable(alert: &str) -> Value {
+    let mut event: Value = serde_json::from_str(alert).expect("JSON");
+    let fields = event.as_object_mut().expect("an object");
+    for name in ["timestamp", "in_iface", "pcap_filename"] {
+        fields.remove(name);
+    }
+    event["tuple_reuse"]["holder"].as_object_mut().expect("a holder").remove("deadline");
+    event
+}
+
 #[test]
 fn headers_of_two_interfaces_are_written_and_replay_to_the_same_finding() {
     if !can_run("headers_of_two_interfaces_are_written_and_replay_to_the_same_finding") {
@@ -110,9 +121,7 @@ fn headers_of_two_interfaces_are_written_and_replay_to_the_same_finding() {
     for interface in [b"rx0", b"rx1"] {
         assert!(file.windows(3).take(200).any(|bytes| bytes == interface), "no block for it");
     }
-    let origin = format!("\"pcap_filename\":\"{name}\"");
-    let fired = alerts(&live)[0].replace("\"in_iface\":\"rx0+rx1\"", &origin);
-    assert_eq!(fired, alerts(&replayed)[0]);
+    assert_eq!(comparable(&alerts(&live)[0]), comparable(&alerts(&replayed)[0]));
 }
 
 /// Many connections, until a window of the rule has been judged; the kinds of fault that were told.
