@@ -58,7 +58,8 @@ pub struct Args {
     #[arg(short = 'T', long, help_heading = "Configuration")]
     pub test_config: bool,
     #[cfg(feature = "xdp")]
-    /// Capture live on this interface; repeat it for several, each watched on its own
+    /// Capture live on this interface; repeat it for several that feed one set of tables, such as the
+    /// two ports of a tap that splits the directions
     #[arg(short, long, value_name = "IF", help_heading = "Input")]
     pub iface: Vec<String>,
     /// Read a capture file: pcap or pcapng, plain, gzip or zstd; `-` is standard input. Repeat it
@@ -141,7 +142,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
     #[arg(help_heading = "Detection")]
     pub half_closed_limit: Duration,
-    /// Workers for reading files (live capture has one for each receive queue)
+    /// Workers for reading files (live capture has one for each receive queue of each interface)
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Detection")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
@@ -167,6 +168,11 @@ pub struct Args {
     #[cfg(feature = "api")]
     #[command(flatten)]
     pub api: ApiArgs,
+
+    /// Options about what is kept over a restart.
+    #[cfg(feature = "xdp")]
+    #[command(flatten)]
+    pub state: crate::state_file::StateArgs,
 
     /// Options of live capture.
     #[cfg(feature = "xdp")]

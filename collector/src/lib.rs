@@ -34,11 +34,14 @@ pub mod live;
 #[cfg(feature = "xdp")]
 pub mod service;
 #[cfg(feature = "xdp")]
+pub mod state_file;
+#[cfg(feature = "xdp")]
 pub mod xdp;
 
 pub mod explain;
 pub mod generate;
 pub mod health;
+pub mod interruption;
 pub mod lang;
 pub mod report;
 pub mod stats;

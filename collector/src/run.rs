@@ -298,11 +298,6 @@ fn read_files(
 
 /// What is wrong with the options together and no parser sees.
 fn misuse(args: &Args) -> Option<String> {
-    #[cfg(feature = "xdp")]
-    if args.write.is_some() && args.iface.len() > 1 {
-        let what = "-w writes the headers of one interface: run one xdpwatch for each -i";
-        return Some(what.to_owned());
-    }
     if !args.compare {
         return None;
     }

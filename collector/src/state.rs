@@ -12,6 +12,7 @@ use xdpwatch_core::group::Change;
 
 use crate::args::Args;
 use crate::compare::Comparison;
+use crate::interruption::Interruption;
 use crate::report::values::endpoint;
 use crate::report::{Context, Occasion, Reporter, group, json, time::rfc3339};
 use crate::stats::Stats;
@@ -241,6 +242,15 @@ impl Reporter for Shower<'_> {
         occasion: Occasion,
     ) -> io::Result<()> {
         self.inner.statistics(context, stats, occasion)
+    }
+
+    fn interruption(
+        &mut self,
+        context: &Context,
+        interruption: &Interruption,
+        utc_offset_ns: i64,
+    ) -> io::Result<()> {
+        self.inner.interruption(context, interruption, utc_offset_ns)
     }
 
     fn retune(&mut self, args: &Args) {

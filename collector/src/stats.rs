@@ -33,7 +33,7 @@ pub struct FileStats {
     pub damaged_times: u64,
 }
 
-/// What an interface delivered and what became of it.
+/// What interfaces delivered and what became of it; of one interface, up to [`Live::bad_heads`].
 ///
 /// `seen = selected + dropped + passed`;
 /// `selected = received + rx_ring_full + rx_dropped + redirect_errors` (frames still in a ring aside);
@@ -79,6 +79,10 @@ pub struct Live {
     pub reporter_lost: u64,
     /// Headers lost because the file writer's queue (`-w`) was full.
     pub writer_lost: u64,
+    /// Times in which an interface showed nothing: down, gone, the program taken off.
+    pub gaps: u64,
+    /// How long those were together, milliseconds.
+    pub gap_ms: u64,
 }
 
 /// What became of alerts for webhooks, all hooks together.
@@ -170,6 +174,8 @@ pub struct Stats {
     pub file: Option<FileStats>,
     /// Present if the packets came from an interface.
     pub live: Option<Live>,
+    /// The same of each interface, by name: both of the first sums hold for each.
+    pub interfaces: Vec<(String, Live)>,
     /// Live: losses of the last seconds.
     pub loss: Option<LossWindow>,
     /// Live: how long alerts took.
@@ -197,6 +203,16 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Adds what the XDP program did at another interface.
+    pub fn add_program(&mut self, outcomes: &[(&'static str, u64)]) {
+        for (name, count) in outcomes {
+            match self.program.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += count,
+                None => self.program.push((name, *count)),
+            }
+        }
+    }
+
     /// Group, name and value of every counter, in the order printed.
     pub fn each(&self, f: &mut impl FnMut(&'static str, &'static str, u64)) {
         if let Some(file) = &self.file {
@@ -254,23 +270,48 @@ fn each_of_file(file: &FileStats, f: &mut impl FnMut(&'static str, u64)) {
     f("damaged_times", file.damaged_times);
 }
 
+impl Live {
+    /// Name and value of each counter that an interface has, in the order printed.
+    pub fn each_of_interface(&self, f: &mut impl FnMut(&'static str, u64)) {
+        f("seen", self.seen);
+        f("selected", self.selected);
+        f("dropped", self.dropped);
+        f("passed", self.passed);
+        f("received", self.received);
+        f("rx_ring_full", self.rx_ring_full);
+        f("rx_dropped", self.rx_dropped);
+        f("fill_ring_empty", self.fill_ring_empty);
+        f("not_handed_over", self.not_handed_over);
+        f("redirect_errors", self.redirect_errors);
+        f("nic_lost", self.nic_lost);
+        f("bad_heads", self.bad_heads);
+    }
+
+    /// Adds what was counted of another interface.
+    pub fn add_interface(&mut self, other: &Self) {
+        self.seen += other.seen;
+        self.selected += other.selected;
+        self.dropped += other.dropped;
+        self.passed += other.passed;
+        self.received += other.received;
+        self.rx_ring_full += other.rx_ring_full;
+        self.rx_dropped += other.rx_dropped;
+        self.fill_ring_empty += other.fill_ring_empty;
+        self.not_handed_over += other.not_handed_over;
+        self.redirect_errors += other.redirect_errors;
+        self.nic_lost += other.nic_lost;
+        self.bad_heads += other.bad_heads;
+    }
+}
+
 fn each_of_live(live: &Live, f: &mut impl FnMut(&'static str, u64)) {
-    f("seen", live.seen);
-    f("selected", live.selected);
-    f("dropped", live.dropped);
-    f("passed", live.passed);
-    f("received", live.received);
-    f("rx_ring_full", live.rx_ring_full);
-    f("rx_dropped", live.rx_dropped);
-    f("fill_ring_empty", live.fill_ring_empty);
-    f("not_handed_over", live.not_handed_over);
-    f("redirect_errors", live.redirect_errors);
-    f("nic_lost", live.nic_lost);
-    f("bad_heads", live.bad_heads);
+    live.each_of_interface(f);
     f("beyond_count", live.beyond_count);
     f("handoff_lost", live.handoff_lost);
     f("late", live.late);
     f("aggregator_lost", live.aggregator_lost);
     f("reporter_lost", live.reporter_lost);
     f("writer_lost", live.writer_lost);
+    f("gaps", live.gaps);
+    f("gap_ms", live.gap_ms);
 }

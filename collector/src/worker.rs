@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use xdpwatch_core::detect::Limits;
 use xdpwatch_core::group;
 use xdpwatch_core::host::Hosts;
+use xdpwatch_core::saved::Saved;
 use xdpwatch_core::watch::{Config, Output, Watch};
 use xdpwatch_prog::record::Record;
 
@@ -78,9 +79,20 @@ impl Worker {
         huge_pages::advise(&self.watch);
     }
 
+    /// Takes in a flow of an earlier run, before the first record; `false` if it found no place.
+    pub fn restore(&mut self, saved: &Saved, now_ns: u64) -> bool {
+        self.watch.restore(saved, now_ns)
+    }
+
     /// Takes what a reload may change of a detector that runs.
     pub fn retune(&mut self, detection: &Detection) {
         self.watch.retune(&detection.hosts, detection.all_reuse);
+    }
+
+    /// The detector.
+    #[must_use]
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Takes records in order of time.

@@ -24,6 +24,8 @@ pub static TOOLS_OBJECT: &[u8] = aya::include_bytes_aligned!("../bpf/livegen.bpf
 pub struct Settings {
     /// The program for frames in several buffers.
     pub frags: bool,
+    /// How many interfaces share the program.
+    pub interfaces: u8,
     /// Every TCP segment is selected.
     pub select_all: bool,
     /// Skipped frames go on to the stack.
@@ -52,6 +54,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             frags: false,
+            interfaces: 1,
             select_all: false,
             pass_other: false,
             tap: false,
@@ -103,6 +106,7 @@ impl Kernel {
         ensure!(wanted.slots.is_power_of_two(), "{} slots: not a power of two", wanted.slots);
         let mask = wanted.slots - 1;
         let mut ebpf = EbpfLoader::new()
+            .override_global(settings::INTERFACES_USED, &wanted.interfaces, true)
             .override_global(settings::SELECT_ALL, &select_all, true)
             .override_global(settings::PASS_OTHER, &pass_other, true)
             .override_global(settings::TAP, &tap, true)

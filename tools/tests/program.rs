@@ -3,6 +3,7 @@
 
 use xdpwatch_prog::counters::{Outcome, extra};
 use xdpwatch_prog::head::Head;
+use xdpwatch_prog::maps::INTERFACES_MAX;
 use xdpwatch_prog::record::{Record, flags, marks};
 use xdpwatch_prog::select::tuple_hash;
 use xdpwatch_prog::wire::tunnel::Wanted;
@@ -76,15 +77,17 @@ fn assert_as_on_host(kernel: &mut Kernel, frame: &[u8], expected: Result<usize, 
 
 #[test]
 fn both_programs_pass_the_verifier_in_every_setting() {
-    for frags in [false, true] {
+    let shares = [1, INTERFACES_MAX as u8];
+    let kinds = shares.into_iter().flat_map(|interfaces| [(interfaces, false), (interfaces, true)]);
+    for (interfaces, frags) in kinds {
         for tap in [false, true] {
             for encap in 0..=4 {
                 let encap = Wanted::from_number(encap);
-                let settings = Settings { frags, tap, encap, ..Settings::default() };
-                let mut kernel =
-                    kernel!("both_programs_pass_the_verifier_in_every_setting", settings);
+                let settings = Settings { interfaces, frags, tap, encap, ..Settings::default() };
+                let test = "both_programs_pass_the_verifier_in_every_setting";
+                let mut kernel = kernel!(test, settings);
                 let verified = kernel.verified_instructions().unwrap();
-                println!("frags {frags}, tap {tap}, encap {encap:?}: {verified} verified");
+                println!("{settings:?}: {verified} verified");
                 // Half the verifier's patience: other kernels count differently.
                 assert!(verified < 500_000, "{verified} instructions verified");
             }

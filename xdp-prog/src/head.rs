@@ -5,6 +5,8 @@
 /// What the program knows of a frame that its bytes no longer tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
+    /// Which of the interfaces that share the program.
+    pub interface: u8,
     /// Receive queue.
     pub queue: u16,
     /// Length on the wire, before the payload was cut off.
@@ -29,11 +31,12 @@ impl Head {
     /// Version of this layout; the first byte.
     pub const VERSION: u8 = 1;
 
-    /// As it travels: version, 0, queue, frame length, time.
+    /// As it travels: version, interface, queue, frame length, time.
     #[inline(always)]
     #[must_use]
     pub fn to_words(self) -> [u64; 2] {
         let first = u64::from(Self::VERSION)
+            | u64::from(self.interface) << 8
             | u64::from(self.queue) << 16
             | u64::from(self.frame_len) << 32;
         [first, self.at_ns]
@@ -56,6 +59,7 @@ impl Head {
             return Err(HeadError::Version(first as u8));
         }
         let head = Self {
+            interface: (first >> 8) as u8,
             queue: (first >> 16) as u16,
             frame_len: (first >> 32) as u32,
             at_ns: u64::from_ne_bytes(*at_ns),
@@ -70,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let head = Head { queue: 513, frame_len: 9018, at_ns: u64::MAX - 5 };
+        let head = Head { interface: 7, queue: 513, frame_len: 9018, at_ns: u64::MAX - 5 };
         let [a, b] = head.to_words();
         let bytes = [a.to_ne_bytes().as_slice(), &b.to_ne_bytes(), b"frame"].concat();
         assert_eq!(Head::split(&bytes), Ok((head, b"frame".as_slice())));

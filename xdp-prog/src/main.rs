@@ -20,7 +20,8 @@ use aya_ebpf::programs::XdpContext;
 use xdpwatch_prog::counters::{COUNTERS as COUNTERS_LEN, Outcome, extra};
 use xdpwatch_prog::head::Head;
 use xdpwatch_prog::maps::{
-    HEADERS_BYTES, HEADERS_MAX, LOCAL_ADDRS_MAX, QUEUES_MAX, TRANSITION_SLOTS,
+    HEADERS_BYTES, HEADERS_MAX, INTERFACES_MAX, LOCAL_ADDRS_MAX, QUEUES_MAX, TRANSITION_SLOTS,
+    socket_slot,
 };
 use xdpwatch_prog::select::{self, is_control, tuple_hash};
 use xdpwatch_prog::wire::tunnel::Wanted;
@@ -33,11 +34,13 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 // Maps and settings are described in `maps`, where user space finds their names.
 #[btf_map]
-static XSKS: XskMap<{ QUEUES_MAX as usize }> = XskMap::new();
+static XSKS: XskMap<{ QUEUES_MAX as usize * INTERFACES_MAX }> = XskMap::new();
 #[btf_map]
 static TRANSITIONS: Array<u64, { TRANSITION_SLOTS as usize }> = Array::new();
 #[btf_map]
-static COUNTERS: PerCpuArray<[u64; COUNTERS_LEN], 1> = PerCpuArray::new();
+static COUNTERS: PerCpuArray<[u64; COUNTERS_LEN], INTERFACES_MAX> = PerCpuArray::new();
+#[btf_map]
+static INTERFACES: Array<[u32; INTERFACES_MAX], 1> = Array::new();
 #[btf_map]
 static LOCAL_ADDRS: HashMap<[u8; 16], u8, { LOCAL_ADDRS_MAX as usize }> = HashMap::new();
 #[btf_map]
@@ -47,6 +50,8 @@ static HEADERS: RingBuf<(), { HEADERS_BYTES as usize }> = RingBuf::new();
 #[btf_map]
 static SCRATCH: PerCpuArray<[u64; (Head::SIZE + HEADERS_MAX) / 8], 1> = PerCpuArray::new();
 
+#[unsafe(no_mangle)]
+static INTERFACES_USED: Global<u8> = Global::new(1);
 #[unsafe(no_mangle)]
 static SELECT_ALL: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -99,21 +104,37 @@ impl Frame for Packet {
 
 #[inline(always)]
 fn watch(ctx: &XdpContext, frame_len: usize) -> u32 {
-    let Some(counters) = COUNTERS.get_ptr_mut(0) else { return XDP_PASS };
+    let interface = interface(ctx);
+    let Some(counters) = COUNTERS.get_ptr_mut(interface) else { return XDP_PASS };
     // SAFETY: this CPU's own entry, which nothing else writes while the program runs on it.
     let counters = unsafe { &mut *counters };
     counters[extra::SEEN] += 1;
     counters[extra::BYTES] += frame_len as u64;
-    let (outcome, action) = decide(ctx, frame_len, counters);
+    let (outcome, action) = decide(ctx, interface, frame_len, counters);
     if let Some(counter) = counters.get_mut(outcome.index(action == XDP_PASS)) {
         *counter += 1;
     }
     action
 }
 
+/// The place of the interface that the frame came in by. Alone it is the first, and the verifier
+/// drops the rest of this.
+#[inline(always)]
+fn interface(ctx: &XdpContext) -> u32 {
+    if INTERFACES_USED.load() <= 1 {
+        return 0;
+    }
+    let Some(indices) = INTERFACES.get_ptr(0) else { return 0 };
+    // SAFETY: a live entry of the map; user space stores whole words into it.
+    let indices = unsafe { indices.read_volatile() };
+    let index = ctx.ingress_ifindex() as u32;
+    indices.iter().position(|known| *known == index).unwrap_or(0) as u32
+}
+
 #[inline(always)]
 fn decide(
     ctx: &XdpContext,
+    interface: u32,
     frame_len: usize,
     counters: &mut [u64; COUNTERS_LEN],
 ) -> (Outcome, u32) {
@@ -137,11 +158,12 @@ fn decide(
         return (Outcome::Unselected, if tap { XDP_PASS } else { XDP_DROP });
     };
     let queue = ctx.rx_queue_index();
-    let head = Head { queue: queue as u16, frame_len: frame_len as u32, at_ns };
+    let (place, frame_len) = (interface as u8, frame_len as u32);
+    let head = Head { interface: place, queue: queue as u16, frame_len, at_ns };
     if tap {
         (copy_headers(ctx, head, located.header_end), XDP_PASS)
     } else {
-        redirect(ctx, queue, head, located.header_end)
+        redirect(ctx, socket_slot(interface, queue), head, located.header_end)
     }
 }
 
@@ -198,8 +220,8 @@ fn read_clock(counters: &mut [u64; COUNTERS_LEN]) -> u64 {
 
 /// Cuts the frame to its headers and redirects it. Once it is cut, it never reaches the stack.
 #[inline(always)]
-fn redirect(ctx: &XdpContext, queue: u32, head: Head, header_end: usize) -> (Outcome, u32) {
-    if XSKS.get(queue).is_none() {
+fn redirect(ctx: &XdpContext, socket: u32, head: Head, header_end: usize) -> (Outcome, u32) {
+    if XSKS.get(socket).is_none() {
         return (Outcome::NoSocket, XDP_DROP);
     }
     let kept = header_end.min(ctx.data_end() - ctx.data());
@@ -212,7 +234,7 @@ fn redirect(ctx: &XdpContext, queue: u32, head: Head, header_end: usize) -> (Out
         }
     }
     let outcome = if prepend(ctx, head) { Outcome::Selected } else { Outcome::NoHeadroom };
-    match XSKS.redirect(queue, u64::from(XDP_DROP)) {
+    match XSKS.redirect(socket, u64::from(XDP_DROP)) {
         Ok(action) => (outcome, action),
         Err(action) => (Outcome::NoSocket, action),
     }

@@ -1,15 +1,19 @@
 //! Names and sizes of the program's maps and settings. User space creates the maps when it loads the
 //! program and frees them when it ends.
 
-/// XSKMAP, by receive queue: user space writes its sockets, the program redirects to them.
+/// XSKMAP, by [`socket_slot`]: user space writes its sockets, the program redirects to them.
 pub const XSKS: &str = "XSKS";
 
 /// Array of times, the transition filter: the program writes and reads it. A slot shared by several
 /// tuples passes too much, never too little.
 pub const TRANSITIONS: &str = "TRANSITIONS";
 
-/// Per-CPU array with one entry, the counters: the program adds, user space reads.
+/// Per-CPU array by interface, the counters: the program adds, user space reads.
 pub const COUNTERS: &str = "COUNTERS";
+
+/// Array with one entry, the kernel's indices of the interfaces: user space writes, the program finds
+/// its place there. Unused where there is but one.
+pub const INTERFACES: &str = "INTERFACES";
 
 /// Hash of this host's addresses for `--encap`: user space writes, the program reads.
 pub const LOCAL_ADDRS: &str = "LOCAL_ADDRS";
@@ -23,8 +27,18 @@ pub const PROGRAM: &str = "xdpwatch";
 /// The program for frames in several buffers (MTU above about 3.5 kB).
 pub const PROGRAM_FRAGS: &str = "xdpwatch_frags";
 
-/// Receive queues at most.
+/// Receive queues of an interface at most.
 pub const QUEUES_MAX: u32 = 256;
+
+/// Interfaces that share a program, and with it the transition filter, at most.
+pub const INTERFACES_MAX: usize = 8;
+
+/// Where the socket of an interface's queue stands in the socket map.
+#[inline(always)]
+#[must_use]
+pub const fn socket_slot(interface: u32, queue: u32) -> u32 {
+    interface * QUEUES_MAX + queue
+}
 
 /// Slots of the transition filter unless set; a power of two.
 pub const TRANSITION_SLOTS: u32 = 1 << 20;
@@ -40,6 +54,8 @@ pub const HEADERS_MAX: usize = 256;
 
 /// Settings: read-only variables that user space writes before it loads the program.
 pub mod settings {
+    /// How many interfaces share the program.
+    pub const INTERFACES_USED: &str = "INTERFACES_USED";
     /// 1: every TCP segment is selected.
     pub const SELECT_ALL: &str = "SELECT_ALL";
     /// 1: frames that are skipped go on to the stack.

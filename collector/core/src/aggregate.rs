@@ -49,8 +49,8 @@ pub struct Aggregate {
     counts: Counts,
     /// What the rules say of the output at hand.
     said: Vec<Finding>,
-    /// Share of the needed frames that was lost lately, millionths.
-    loss_ppm: u32,
+    /// What the capture knows of the feed.
+    feed: FeedFacts,
 }
 
 /// What the aggregator counts.
@@ -102,7 +102,7 @@ impl Aggregate {
             lines: Lines::new(state),
             counts: Counts::default(),
             said: Vec::with_capacity(SAID),
-            loss_ppm: 0,
+            feed: FeedFacts::default(),
         }
     }
 
@@ -173,9 +173,9 @@ impl Aggregate {
     }
 
     /// Takes what the capture knows of the feed: what is emitted from here on is less sure by what was
-    /// lost lately. Live only: a file does not say what it lacks.
+    /// lost lately, or where it reaches back into a gap. Live only: a file does not say what it lacks.
     pub fn feed(&mut self, facts: FeedFacts) {
-        self.loss_ppm = facts.loss_ppm;
+        self.feed = facts;
         self.detectors.feed(facts);
     }
 
@@ -218,7 +218,10 @@ impl Aggregate {
     }
 
     fn report(&mut self, mut finding: Finding, emit: &mut dyn FnMut(Finding)) {
-        finding.confidence.lower_by_loss(self.loss_ppm);
+        finding.confidence.lower_by_loss(self.feed.loss_ppm);
+        if finding.rests_on_since_us() <= self.feed.blind_until_us {
+            finding.confidence.lower(20, "capture_gap");
+        }
         let world = world!(self);
         self.detectors.finding(&finding, &world);
         emit(finding);

@@ -6,6 +6,7 @@ use core::hash::{Hash, Hasher};
 
 use arrayvec::ArrayVec;
 
+use crate::flow::SECOND_US;
 use crate::grounds::{Evidence, Grounds};
 use crate::subject::{FLOW, ids};
 use crate::tuple::Tuple;
@@ -156,6 +157,9 @@ pub enum About {
 /// An end that means nothing: see [`About`].
 pub const NO_END: Endpoint = Endpoint { addr: [0; 16], port: 0 };
 
+/// The longest window over which a rule looks at many connections, microseconds.
+const WINDOW_US: u64 = 60 * SECOND_US;
+
 /// What a rule found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -200,6 +204,21 @@ impl Finding {
     #[must_use]
     pub fn fact(&self, label: &str) -> Option<Fact> {
         self.facts.iter().find(|(name, _)| *name == label).map(|(_, fact)| *fact)
+    }
+
+    /// How far back what it rests on reaches, microseconds: to the last packet of the earlier
+    /// connection, after which something else may have happened to it; for other findings a minute, the
+    /// longest of the rules' windows, or to their beginning.
+    #[must_use]
+    pub fn rests_on_since_us(&self) -> u64 {
+        let began_us = self.began_ns / 1000;
+        let previous = match &self.grounds {
+            Some(Grounds::Held(held)) => held.previous.as_ref(),
+            _ => None,
+        };
+        previous.map_or(began_us.min((self.at_ns / 1000).saturating_sub(WINDOW_US)), |flow| {
+            flow.last_us.min(began_us)
+        })
     }
 
     /// Sets the fact with this label; a finding that is full keeps what it has.

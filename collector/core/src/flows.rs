@@ -8,12 +8,12 @@ use ahash::RandomState;
 
 use crate::counters::Counters;
 use crate::entry::Entry;
-use crate::flow::State;
+use crate::flow::{Flow, State};
 use crate::host::linux::TIME_WAIT_US;
 use crate::lifetime::{Class, give_up, is_over, may_go};
 use crate::relation::Seen;
 use crate::table::{GROUP, Hint, Index, Insert, Table, VALUE};
-use crate::tuple::Key;
+use crate::tuple::{Key, Tuple};
 
 pub use crate::occupancy::Occupancy;
 
@@ -190,15 +190,40 @@ impl Flows {
         counters: &mut Counters,
         gone: &mut impl FnMut(&Key, &Entry),
     ) -> bool {
-        let now_us = seen.now_us;
+        self.insert_at(&seen.key, seen.lookup.hash, entry, seen.now_us, counters, gone)
+    }
+
+    /// Takes in a flow of an earlier process, if its tuple is not there and there is a place for it.
+    pub fn restore(
+        &mut self,
+        key: &Key,
+        entry: &Entry,
+        now_us: u64,
+        counters: &mut Counters,
+    ) -> bool {
+        let lookup = self.lookup(key);
+        self.find(key, &lookup).is_none()
+            && self.insert_at(key, lookup.hash, entry, now_us, counters, &mut |_, _| {})
+    }
+
+    #[inline]
+    fn insert_at(
+        &mut self,
+        key: &Key,
+        hash: u64,
+        entry: &Entry,
+        now_us: u64,
+        counters: &mut Counters,
+        gone: &mut impl FnMut(&Key, &Entry),
+    ) -> bool {
         let class = Class::of(entry.state());
         let share_full = class.is_share_full(self.capacity, &self.held);
-        let (state, horizon_us, hash) = (&self.state, self.horizon_us, seen.lookup.hash);
+        let (state, horizon_us) = (&self.state, self.horizon_us);
         let give_up = |words: &[u64; VALUE]| {
             give_up(&Entry::from_words(words), class, share_full, horizon_us, now_us)
         };
         let value = entry.words();
-        let done = match &seen.key {
+        let done = match key {
             Key::V4(key) => {
                 self.chores_v4.newcomers += 1;
                 if !share_full {
@@ -226,6 +251,18 @@ impl Flows {
             gone(&key, &old);
         }
         true
+    }
+
+    /// Calls `f` with every flow that is not past its time.
+    pub fn each(&self, now_us: u64, mut f: impl FnMut(&Tuple, &Flow)) {
+        let mut one = |key: Key, words: &[u64; VALUE]| {
+            let entry = Entry::from_words(words);
+            if !is_over(&entry, now_us) {
+                f(&key.tuple(), &Flow::unpack(&entry, now_us));
+            }
+        };
+        self.v4.each(|key, words| one(Key::V4(*key), words));
+        self.v6.each(|key, words| one(Key::V6(*key), words));
     }
 
     /// A tick of record time has passed: more is owed to the tables.

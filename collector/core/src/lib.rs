@@ -31,6 +31,7 @@ pub mod output;
 pub mod packed_step;
 pub mod relation;
 pub mod repetition;
+pub mod saved;
 pub mod seq;
 mod speaker;
 pub mod step;

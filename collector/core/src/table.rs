@@ -247,6 +247,18 @@ impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
         }
     }
 
+    /// Calls `f` with every entry's key and value.
+    pub fn each(&self, mut f: impl FnMut(&[u64; KEY], &[u64; VALUE])) {
+        for (group, tags) in self.tags.iter().enumerate() {
+            for (lane, tag) in tags.iter().enumerate() {
+                let index = Index(group * GROUP + lane);
+                if *tag != FREE {
+                    f(self.key(index), self.value(index));
+                }
+            }
+        }
+    }
+
     /// Looks at the next `groups` groups and frees the entries that `is_over` names.
     pub fn sweep(
         &mut self,

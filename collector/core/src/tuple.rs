@@ -166,6 +166,15 @@ impl Key {
         [(last >> 48) as u16, (last >> 32) as u16]
     }
 
+    /// The same in no network.
+    #[inline]
+    #[must_use]
+    pub fn without_realm(mut self) -> Self {
+        let (Self::V4([.., last]) | Self::V6([.., last])) = &mut self;
+        *last &= !u64::from(u32::MAX);
+        self
+    }
+
     /// The tuple that has this key.
     #[must_use]
     pub fn tuple(&self) -> Tuple {
@@ -230,16 +239,20 @@ fn with_vlans(record: &Record) -> u32 {
 }
 
 /// Which of `workers` owns the tuple of this record; the same for both directions.
-///
-/// VLANs are left out on purpose: both directions must meet even where their VLANs differ.
 #[inline]
 #[must_use]
 pub fn owner(record: &Record, seed: u64, workers: usize) -> usize {
-    if workers <= 1 {
-        return 0;
-    }
+    if workers <= 1 { 0 } else { owner_of(&Key::of(record, false).0, seed, workers) }
+}
+
+/// Which of `workers` owns the tuple with this key.
+///
+/// Its network is left out on purpose: both directions must meet even where their VLANs differ.
+#[inline]
+#[must_use]
+pub fn owner_of(key: &Key, seed: u64, workers: usize) -> usize {
     let state = RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0x7864_7077);
-    let hash = Key::of(record, false).0.hash_with(&state);
+    let hash = key.without_realm().hash_with(&state);
     usize::try_from((u128::from(hash) * workers as u128) >> 64).unwrap_or(0)
 }
 

@@ -12,17 +12,18 @@ use xdpwatch_prog::record::Record;
 use crate::contest::Contest;
 use crate::counters::Counters;
 use crate::entry::Entry;
-use crate::flow::{SECOND_US, marks};
+use crate::flow::{SECOND_US, State, marks};
 use crate::flows::{Flows, Lookup, Occupancy, Place};
 use crate::follow::push_gone;
 use crate::host::Hosts;
 use crate::lifetime::is_over;
 use crate::relation::Seen;
+use crate::saved::Saved;
 use crate::timed::Timed;
 use crate::tuple::{Key, Side, Tuple};
 
 pub use crate::output::{Kind, Output};
-pub use crate::tuple::owner;
+pub use crate::tuple::{owner, owner_of};
 
 /// Records looked at together: enough to hide a memory access behind others.
 const BATCH: usize = 64;
@@ -188,6 +189,27 @@ impl Watch {
         for (_, contest) in self.contests.drain() {
             self.settle(contest, self.now_us, out);
         }
+    }
+
+    /// Calls `f` with every flow that somebody may still hold, as it is to outlast this process. What is
+    /// contested stays as it was before: the contest is not kept.
+    pub fn held(&self, mut f: impl FnMut(&Saved)) {
+        self.flows.each(self.now_us, |tuple, flow| {
+            if flow.state != State::Reset {
+                let mut flow = *flow;
+                flow.mark(marks::CONTESTED, false);
+                f(&Saved { tuple: *tuple, flow });
+            }
+        });
+    }
+
+    /// Takes in a flow of an earlier process, before the first record; `false` if it found no place or is
+    /// past its time at `now_ns`.
+    pub fn restore(&mut self, saved: &Saved, now_ns: u64) -> bool {
+        self.now_us = self.now_us.max(now_ns / 1000);
+        let entry = saved.flow.pack();
+        let is_over = is_over(&entry, self.now_us);
+        !is_over && self.flows.restore(&saved.tuple.key(), &entry, self.now_us, &mut self.counters)
     }
 
     /// Everything counted so far.

@@ -25,7 +25,7 @@ fn loss_fires_and_is_resolved_after_three_clean_windows() {
             said.push((second, finding.state, finding.severity, finding.fact("share")));
         };
         out.drain(..).for_each(|output| aggregate.handle(&output, &mut say));
-        aggregate.feed(FeedFacts { loss_ppm });
+        aggregate.feed(FeedFacts { loss_ppm, ..FeedFacts::default() });
     }
     assert_eq!(
         said,

@@ -86,6 +86,14 @@ impl Collector for Snapshot {
 /// The numbers of the `stats` events.
 fn numbers(seen: &Seen, families: &mut BTreeMap<String, Family>) {
     for shown in &seen.vantages {
+        for (iface, live) in &shown.stats.interfaces {
+            live.each_of_interface(&mut |name, value| {
+                let family = families.entry(format!("xdpwatch_interface_{name}")).or_default();
+                family.help = format!("stats.capture.{name}, by interface");
+                let source = ("source", shown.source.clone());
+                family.values.push((vec![source, ("iface", iface.clone())], value));
+            });
+        }
         shown.stats.each(&mut |group, name, value| {
             let mut labels = vec![("source", shown.source.clone())];
             let reason = REASONS.iter().find(|(reasons, _)| *reasons == group);

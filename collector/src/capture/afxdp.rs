@@ -177,12 +177,6 @@ impl Queue {
         Ok(Self { rx, fill, _unused: (tx, completion), umem, descs, is_busy_polled })
     }
 
-    /// The socket, to be put into the XSKMAP.
-    #[must_use]
-    pub fn fd(&self) -> RawFd {
-        self.rx.fd().as_raw_fd()
-    }
-
     /// Whether the driver fills the frames itself.
     ///
     /// # Errors
@@ -209,13 +203,17 @@ impl Source for Queue {
             sys::poll_driver(self.fd());
         }
         if self.fill.needs_wakeup() {
-            self.fill.wakeup(self.rx.fd_mut(), 0)?;
+            let woken = self.fill.wakeup(self.rx.fd_mut(), 0);
+            // What was taken counts first; a queue that is broken says so again.
+            if received == 0 {
+                woken?;
+            }
         }
         Ok(received)
     }
 
-    fn wait(&mut self, bell: RawFd, timeout_ms: i32) -> io::Result<()> {
-        sys::wait_readable([self.fd(), bell], timeout_ms)
+    fn fd(&self) -> RawFd {
+        self.rx.fd().as_raw_fd()
     }
 
     fn losses(&self) -> io::Result<Losses> {

@@ -16,6 +16,18 @@ impl Clock {
         Self { offset_ns: offset_ns() }
     }
 
+    /// Goes on with the scale of an earlier run of this boot.
+    #[must_use]
+    pub fn resume(offset_ns: u64) -> Self {
+        Self { offset_ns }
+    }
+
+    /// What is added to monotonic time, nanoseconds.
+    #[must_use]
+    pub fn offset_ns(&self) -> u64 {
+        self.offset_ns
+    }
+
     /// A monotonic time on the detector's scale.
     #[inline]
     #[must_use]

@@ -17,6 +17,15 @@ pub struct Losses {
     pub fill_ring_empty: u64,
 }
 
+impl Losses {
+    /// Adds another source's.
+    pub fn add(&mut self, other: &Self) {
+        self.ring_full += other.ring_full;
+        self.dropped += other.dropped;
+        self.fill_ring_empty += other.fill_ring_empty;
+    }
+}
+
 /// A place that frames come from, each with the program's head in front.
 pub trait Source: Send {
     /// Hands the frames that are there, [`FRAMES_MAX`] at most, to `take`; returns how many.
@@ -25,11 +34,8 @@ pub trait Source: Send {
     /// Those of the kernel when the source is broken for good.
     fn receive(&mut self, take: impl FnMut(&[u8])) -> io::Result<usize>;
 
-    /// Waits until there are frames, `bell` is readable, or `timeout_ms` is over.
-    ///
-    /// # Errors
-    /// Those of `poll`.
-    fn wait(&mut self, bell: RawFd, timeout_ms: i32) -> io::Result<()>;
+    /// What is readable when there are frames.
+    fn fd(&self) -> RawFd;
 
     /// What was lost so far.
     ///

@@ -93,10 +93,12 @@ fn keep_on(thread: libc::pid_t, cpus: &[usize]) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of `poll`, except EINTR.
-pub fn wait_readable<const N: usize>(fds: [RawFd; N], timeout_ms: i32) -> io::Result<()> {
-    let mut polls = fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-    // SAFETY: `polls` are N valid pollfds.
-    let result = unsafe { libc::poll(polls.as_mut_ptr(), N as libc::nfds_t, timeout_ms) };
+pub fn wait_readable(fds: impl IntoIterator<Item = RawFd>, timeout_ms: i32) -> io::Result<()> {
+    let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut polls: Vec<_> = fds.into_iter().map(poll).collect();
+    let count = polls.len() as libc::nfds_t;
+    // SAFETY: `polls` are that many valid pollfds.
+    let result = unsafe { libc::poll(polls.as_mut_ptr(), count, timeout_ms) };
     match check(result) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
         _ => Ok(()),

@@ -7,7 +7,6 @@ use std::os::fd::{AsRawFd, RawFd};
 use aya::maps::{MapData, RingBuf};
 
 use super::source::{FRAMES_MAX, Losses, Source};
-use super::sys;
 
 /// The ring buffer of heads and headers, one for all receive queues.
 pub struct Tap {
@@ -33,8 +32,8 @@ impl Source for Tap {
         Ok(received)
     }
 
-    fn wait(&mut self, bell: RawFd, timeout_ms: i32) -> io::Result<()> {
-        sys::wait_readable([self.ring.as_raw_fd(), bell], timeout_ms)
+    fn fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
     }
 
     /// Nothing: what found no room is the program's `tap_ring_full`.

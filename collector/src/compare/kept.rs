@@ -7,6 +7,7 @@ use xdpwatch_core::finding::{About, Finding};
 use xdpwatch_core::group::Change;
 
 use super::{Comparison, Point};
+use crate::interruption::Interruption;
 use crate::report::{Context, Occasion, Reporter};
 use crate::stats::Stats;
 
@@ -78,6 +79,15 @@ impl Reporter for Keeper<'_> {
 
     fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {
         self.inner.show(context, stats, trouble);
+    }
+
+    fn interruption(
+        &mut self,
+        context: &Context,
+        interruption: &Interruption,
+        utc_offset_ns: i64,
+    ) -> io::Result<()> {
+        self.inner.interruption(context, interruption, utc_offset_ns)
     }
 
     fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {

@@ -14,7 +14,7 @@ use super::{Config, reload};
 const COLUMNS: usize = 98;
 
 /// Values of the example, where there is no default.
-const SAMPLES: [(&str, &[&str]); 23] = [
+const SAMPLES: [(&str, &[&str]); 25] = [
     ("iface", &["ens5"]),
     ("count", &["1000000"]),
     ("duration", &["24h"]),
@@ -27,6 +27,8 @@ const SAMPLES: [(&str, &[&str]); 23] = [
     ("snat", &["10.24.20.0/24"]),
     ("server", &["10.0.1.0/24:8080", "[2001:db8::/64]:80"]),
     ("spool_dir", &["/var/lib/xdpwatch/spool"]),
+    ("state_file", &["/var/lib/xdpwatch/tuples"]),
+    ("state_max_age", &["2m"]),
     ("evidence_dir", &["/var/lib/xdpwatch/evidence"]),
     ("redact_key", &["/etc/xdpwatch/redact.key"]),
     ("listen", &["127.0.0.1:9435"]),

@@ -36,6 +36,8 @@ pub struct Shown {
     pub lost: AtomicU64,
     /// Share of the needed frames that was lost lately, millionths: told to it.
     pub loss_ppm: AtomicU32,
+    /// Until when nothing was seen, microseconds, as in [`FeedFacts`]: told to it.
+    pub blind_until_us: AtomicU64,
     counts: Mutex<Counts>,
     census: Mutex<Snapshot>,
     balancers: Mutex<Vec<Balancer>>,
@@ -103,7 +105,10 @@ pub fn run(
         if let Some(detection) = shown.tuning.newer(&mut tuned) {
             aggregate.retune(&detection.limits);
         }
-        aggregate.feed(FeedFacts { loss_ppm: shown.loss_ppm.load(Ordering::Relaxed) });
+        aggregate.feed(FeedFacts {
+            loss_ppm: shown.loss_ppm.load(Ordering::Relaxed),
+            blind_until_us: shown.blind_until_us.load(Ordering::Relaxed),
+        });
         merge.drain(&mut |output| {
             reached_ns = reached_ns.max(output.at_ns);
             aggregate.handle(output, &mut pass_on);

@@ -3,26 +3,22 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::Thread;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use xdpwatch_prog::head::Head;
+use xdpwatch_prog::maps::INTERFACES_MAX;
 use xdpwatch_prog::record::Record;
 use xdpwatch_prog::wire::{self, Link, Parsed};
 
-use super::bell::Bell;
 use super::evidence::Window;
+use super::intake::{Intake, Received};
 use super::outbox::Outbox;
-use super::tuning::Tuning;
-use super::writer::Headers;
-use crate::capture::clock::Clock;
-use crate::capture::source::{FRAMES_MAX, Losses, Source};
+use super::shared::{Shared, Shown};
+use crate::capture::source::Source;
 use crate::evidence::history::History;
 use crate::handoff::{DONE, Seat};
-use crate::skips::Skips;
-use crate::stats::DetectorStats;
 use crate::worker::Worker;
 
 /// A frame may still be on its way from the program to the ring for this long, nanoseconds.
@@ -52,56 +48,14 @@ const LATELY: Duration = Duration::from_millis(10);
 /// the same, out of order.
 const WAKING_NS: u64 = 2_000_000;
 
-/// What a worker shows of itself while it runs.
-#[derive(Clone, Debug, Default)]
-pub struct Shown {
-    /// When it was shown last.
-    pub at: Option<Instant>,
-    /// Frames taken.
-    pub received: u64,
-    /// Frames without a readable head.
-    pub bad_heads: u64,
-    /// Records that found no place in a hand-off ring.
-    pub handoff_lost: u64,
-    /// Records that came too late to be in order.
-    pub late: u64,
-    /// Records left out because enough were taken.
-    pub beyond_count: u64,
-    /// Frames that were no record.
-    pub skips: Skips,
-    /// The detector's part.
-    pub detector: DetectorStats,
-    /// What the kernel lost.
-    pub losses: Losses,
-    /// The error that ended it, if one did.
-    pub failure: Option<String>,
-}
-
-/// What a worker shares with the rest of its vantage point.
-#[derive(Clone)]
-pub struct Shared {
-    /// Set when the program is detached: take what is left, then end.
-    pub stop: Arc<AtomicBool>,
-    /// Records still wanted (`--count`).
-    pub left: Option<Arc<AtomicI64>>,
-    /// Where headers are written, if they are.
-    pub headers: Option<Arc<Headers>>,
-    /// Program times to the detector's.
-    pub clock: Clock,
-    /// Every worker's, by number.
-    pub bells: Arc<[Bell]>,
-    /// Who takes the outputs.
-    pub aggregator: Arc<OnceLock<Thread>>,
-    /// What a reload changes.
-    pub tuning: Arc<Tuning>,
-}
-
 /// A worker before its thread starts.
 pub struct Lane<S> {
     /// Which worker of its vantage point this is.
     pub number: usize,
+    /// Which interface of the vantage point its queues are of.
+    pub place: usize,
     /// Where its frames come from.
-    pub source: S,
+    pub intake: Intake<S>,
     /// Its place in the exchange of records.
     pub seat: Seat,
     /// Its detector.
@@ -122,8 +76,8 @@ impl<S: Source> Lane<S> {
         let mut counts = Shown::default();
         let mut records = Vec::with_capacity(1 << 14);
         let result = self.capture(&mut counts, &mut records);
-        counts.failure = result.err().map(|error| format!("receiving failed: {error}"));
-        // Even a broken source must not keep the others waiting, and they go on until it is known.
+        counts.failure = result.err().map(|error| format!("waiting for frames failed: {error}"));
+        // Even a broken worker must not keep the others waiting, and they go on until it is known.
         self.show(&mut counts);
         self.flush(DONE);
         while !self.seat.all_done() {
@@ -134,6 +88,9 @@ impl<S: Source> Lane<S> {
         self.observe(&mut records);
         self.worker.finish(self.shared.clock.now_ns());
         self.send_outputs(DONE);
+        if let Some(saver) = self.shared.saver.get() {
+            saver.add(self.worker.watch());
+        }
         self.show(&mut counts);
         if let Some((history, window)) = self.evidence.take() {
             window.leave(history);
@@ -149,10 +106,10 @@ impl<S: Source> Lane<S> {
         loop {
             let stopping = self.shared.stop.load(Ordering::Acquire);
             let looked_ns = self.shared.clock.now_ns();
-            let received = self.receive(counts, &latest_ns)?;
+            let received = self.receive(counts, &latest_ns);
             rounds += 1;
-            if received < FRAMES_MAX {
-                // The ring is empty: what is not in it by now was seen after this.
+            if !received.is_more {
+                // The rings are empty: what is not in them by now was seen after this.
                 self.flush(looked_ns.saturating_sub(IN_FLIGHT_NS));
             } else if rounds % ROUNDS_PER_FLUSH == 0 {
                 self.flush(latest_ns.load(Ordering::Relaxed));
@@ -166,7 +123,7 @@ impl<S: Source> Lane<S> {
                     self.worker.retune(&detection);
                 }
             }
-            if received > 0 {
+            if received.frames > 0 {
                 idle_since = None;
                 continue;
             }
@@ -194,31 +151,33 @@ impl<S: Source> Lane<S> {
         let awaited = self.seat.has_peers() && idle < LATELY;
         let bell = &self.shared.bells[self.number];
         if awaited || self.seat.is_holding() {
-            return self.source.wait(bell.as_raw_fd(), SHORT_SLEEP_MS);
+            return self.intake.wait(bell.as_raw_fd(), SHORT_SLEEP_MS);
         }
         bell.lie_down();
         // What was sent or asked before the others could see that it sleeps did not ring.
         let asked = self.evidence.as_ref().is_some_and(|(_, window)| window.is_asked());
         let result = match asked || self.seat.has_mail() {
             true => Ok(()),
-            false => self.source.wait(bell.as_raw_fd(), LONG_SLEEP_MS),
+            false => self.intake.wait(bell.as_raw_fd(), LONG_SLEEP_MS),
         };
         bell.get_up();
         result
     }
 
-    /// Takes what is in the ring, at most one batch.
-    fn receive(&mut self, counts: &mut Shown, latest_ns: &AtomicU64) -> io::Result<usize> {
-        let Self { source, seat, shared, evidence, .. } = self;
-        let received = source.receive(|bytes| {
+    /// Takes what is in the rings, at most one batch of each.
+    fn receive(&mut self, counts: &mut Shown, latest_ns: &AtomicU64) -> Received {
+        let Self { place, intake, seat, shared, evidence, .. } = self;
+        intake.receive(|bytes| {
             let Ok((head, frame)) = Head::split(bytes) else {
-                counts.bad_heads += 1;
+                counts.received[*place] += 1;
+                counts.bad_heads[*place] += 1;
                 return;
             };
+            counts.received[usize::from(head.interface) % INTERFACES_MAX] += 1;
             let at_ns = shared.clock.at_ns(head.at_ns);
             latest_ns.fetch_max(at_ns, Ordering::Relaxed);
             if let Some(headers) = &shared.headers {
-                headers.put(at_ns, head.frame_len, frame);
+                headers.put(head.interface, at_ns, head.frame_len, frame);
             }
             match wire::parse(frame, head.frame_len, at_ns, Link::Ethernet) {
                 Ok(Parsed { record, header_end }) if shared.wants_more() => {
@@ -231,9 +190,7 @@ impl<S: Source> Lane<S> {
                 Ok(_) => counts.beyond_count += 1,
                 Err(skip) => counts.skips.count(skip),
             }
-        })?;
-        counts.received += received as u64;
-        Ok(received)
+        })
     }
 
     /// Observes the records that are due, and lets time pass.
@@ -284,9 +241,7 @@ impl<S: Source> Lane<S> {
         counts.handoff_lost = self.seat.lost();
         counts.late = self.seat.late();
         counts.detector = self.worker.stats();
-        if let Ok(losses) = self.source.losses() {
-            counts.losses = losses;
-        }
+        counts.losses = self.intake.losses();
         *self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = counts.clone();
     }
 }
@@ -303,48 +258,34 @@ impl<S> Drop for Lane<S> {
     }
 }
 
-impl Shared {
-    /// Whether `--count` leaves room for one more record.
-    fn wants_more(&self) -> bool {
-        self.left.as_ref().is_none_or(|left| left.fetch_sub(1, Ordering::Relaxed) > 0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::clock::Clock;
+    use crate::capture::source::Losses;
     use crate::handoff::seats;
+    use crate::live::bell::Bell;
     use crate::worker::FILE_SEEDS;
+    use std::os::fd::RawFd;
+    use std::sync::atomic::AtomicBool;
     use xdpwatch_core::detect::Limits;
     use xdpwatch_core::host::Hosts;
 
-    /// How a source ends.
-    #[derive(Clone, Copy, PartialEq)]
-    enum Fate {
-        Lasts,
-        Fails,
-        Panics,
-    }
-
     /// No frames, and the second look may be the last.
     struct Fragile {
-        fate: Fate,
+        breaks: bool,
         looks: u32,
     }
 
     impl Source for Fragile {
         fn receive(&mut self, _take: impl FnMut(&[u8])) -> io::Result<usize> {
             self.looks += 1;
-            match self.fate {
-                Fate::Fails if self.looks == 2 => Err(io::Error::other("no queue any more")),
-                Fate::Panics if self.looks == 2 => panic!("this panic belongs to the test"),
-                _ => Ok(0),
-            }
+            assert!(!self.breaks || self.looks < 2, "this panic belongs to the test");
+            Ok(0)
         }
 
-        fn wait(&mut self, _bell: std::os::fd::RawFd, timeout_ms: i32) -> io::Result<()> {
-            std::thread::sleep(Duration::from_millis(timeout_ms.unsigned_abs().into()));
-            Ok(())
+        fn fd(&self) -> RawFd {
+            -1
         }
 
         fn losses(&self) -> io::Result<Losses> {
@@ -353,7 +294,7 @@ mod tests {
     }
 
     /// Two workers: one that lasts, and one that does not.
-    fn lanes(second: Fate, stop: &Arc<AtomicBool>) -> Vec<Lane<Fragile>> {
+    fn lanes(stop: &Arc<AtomicBool>) -> Vec<Lane<Fragile>> {
         let detection = crate::worker::Detection {
             max_tuples: 64,
             horizon_ns: 0,
@@ -373,11 +314,13 @@ mod tests {
             clock: Clock::start(),
             bells: (0..2).map(|_| Bell::new().unwrap()).collect(),
             aggregator: Arc::default(),
+            saver: Arc::default(),
             tuning: Arc::default(),
         };
         let lane = |(number, seat)| Lane {
             number,
-            source: Fragile { fate: if number == 0 { Fate::Lasts } else { second }, looks: 0 },
+            place: 0,
+            intake: Intake::new(Arc::default(), vec![Fragile { breaks: number == 1, looks: 0 }]),
             seat,
             worker: Worker::new(&detection, 2),
             outbox: Arc::new(Outbox::new()),
@@ -397,11 +340,10 @@ mod tests {
         }
     }
 
-    /// The second worker breaks: it says so while the first goes on, and lets that one end.
-    #[track_caller]
-    fn assert_told(fate: Fate, failure: &str) {
+    #[test]
+    fn a_worker_that_breaks_says_so_and_keeps_nobody_waiting() {
         let stop = Arc::default();
-        let lanes = lanes(fate, &stop);
+        let lanes = lanes(&stop);
         let outboxes: Vec<_> = lanes.iter().map(|lane| Arc::clone(&lane.outbox)).collect();
         let shown: Vec<_> = lanes.iter().map(|lane| Arc::clone(&lane.shown)).collect();
         let threads: Vec<_> =
@@ -411,17 +353,11 @@ mod tests {
             shown.failure.clone()
         };
         soon("it does not say so", || told(1).is_some());
-        assert_eq!(told(1).as_deref(), Some(failure));
+        let panicked = "it panicked, as said above; please report this defect";
+        assert_eq!(told(1), Some(format!("worker 1 is broken: {panicked}")));
         stop.store(true, Ordering::Release);
         soon("they do not end", || threads.iter().all(|thread| thread.is_finished()));
         assert_eq!(told(0), None);
         assert!(outboxes.iter().all(|outbox| outbox.promised_ns() == DONE));
-    }
-
-    #[test]
-    fn a_worker_that_breaks_says_so_and_keeps_nobody_waiting() {
-        assert_told(Fate::Fails, "receiving failed: no queue any more");
-        let panicked = "it panicked, as said above; please report this defect";
-        assert_told(Fate::Panics, &format!("worker 1 is broken: {panicked}"));
     }
 }

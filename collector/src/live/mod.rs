@@ -1,15 +1,18 @@
-//! Live capture: per interface a set of workers and an aggregator in threads of their own, and here,
+//! Live capture: per vantage point a set of workers and an aggregator in threads of their own, and here,
 //! in the main thread, the reporter, the statistics and the end.
 
 mod aggregator;
 mod bell;
 mod evidence;
+mod intake;
 mod lane;
 mod latency;
 mod loss;
 mod outbox;
 mod placement;
 mod plan;
+mod port;
+mod shared;
 mod sleeper;
 mod tuning;
 mod vantage;
@@ -45,6 +48,9 @@ const FINDINGS_WAITING: usize = 4096;
 
 /// How often the end, signals and intervals are looked at.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How often interfaces are looked at.
+const LOOK_AFTER_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often the numbers are shown to those who ask over HTTP.
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -82,13 +88,14 @@ pub fn run(
     desk.archive = keeping.as_ref().map(|(setup, _)| Arc::clone(setup.archive()));
     let mut vantages = Vec::new();
     // Every refusal comes before the first change, whichever interface it concerns.
-    let plans = args.iface.iter().map(|name| plan::plan(name, args));
+    let points = points(args);
+    let plans = points.iter().map(|names| plan::plan(names, args));
     let mut plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
     place(&mut plans, args);
-    for plan in plans {
+    for plans in plans {
         let outward = Outward { tell: tell.clone(), keeping: keeping.clone() };
         let number = vantages.len();
-        vantages.push(Vantage::start(plan, number, args, detection, outward, left.clone())?);
+        vantages.push(Vantage::start(plans, number, args, detection, outward, left.clone())?);
     }
     drop((tell, keeping));
     desk.show(&vantages)?;
@@ -109,7 +116,10 @@ pub fn run(
     };
     desk.notifier.stopping();
     // Detached first, everywhere: what is in the rings by then is still observed.
-    vantages.iter_mut().for_each(Vantage::stop);
+    for vantage in &mut vantages {
+        vantage.keep_state(args);
+        vantage.stop();
+    }
     desk.drain(&vantages, &told)?;
     // The summary is due whatever became of the files.
     let written = vantages.iter_mut().map(Vantage::join).fold(Ok(()), anyhow::Result::and);
@@ -120,11 +130,16 @@ pub fn run(
     ended.and(written).map(|()| desk.findings())
 }
 
+/// The interfaces of each vantage point: all those given are one, and feed one set of tables.
+fn points(args: &Args) -> Vec<Vec<String>> {
+    vec![args.iface.clone()]
+}
+
 /// Chooses every worker's processor, and keeps all other threads off them.
-fn place(plans: &mut [Plan], args: &Args) {
+fn place(plans: &mut [Vec<Plan>], args: &Args) {
     let chosen = args.live.cpus.as_ref().map(|list| list.0.clone());
     let mut placement = Placement::new(sys::allowed_cpus(), chosen);
-    plans.iter_mut().for_each(|plan| plan.place(&mut placement));
+    plans.iter_mut().flatten().for_each(|plan| plan.place(&mut placement));
     let housekeeping = placement.housekeeping();
     if !housekeeping.is_empty()
         && let Err(error) = sys::run_all_on(&housekeeping)
@@ -141,6 +156,8 @@ struct Desk<'a> {
     latencies: Vec<Latencies>,
     began: Instant,
     losses_read: Instant,
+    looked_after: Instant,
+    args: &'a Args,
     drift_ns: i64,
     drift_read: Instant,
     interval: Option<Duration>,
@@ -154,22 +171,25 @@ impl<'a> Desk<'a> {
     fn new(
         reporter: &'a mut dyn Reporter,
         sensor: &str,
-        args: &Args,
+        args: &'a Args,
         detection: &Detection,
     ) -> anyhow::Result<Self> {
         let redactor = args.evidence.redactor()?;
         let alerts = || Alerts::new(detection.group, detection.seeds, redactor.clone());
-        let context = |name: &String| Context {
+        let context = |names: &Vec<String>| Context {
             sensor: sensor.to_owned(),
-            origin: Origin::Interface(name.clone()),
+            origin: Origin::Interface(vantage::joined(names)),
         };
+        let points = points(args);
         Ok(Self {
             reporter,
-            contexts: args.iface.iter().map(context).collect(),
-            alerts: args.iface.iter().map(|_| alerts()).collect(),
-            latencies: vec![Latencies::default(); args.iface.len()],
+            contexts: points.iter().map(context).collect(),
+            alerts: points.iter().map(|_| alerts()).collect(),
+            latencies: vec![Latencies::default(); points.len()],
             began: Instant::now(),
             losses_read: Instant::now(),
+            looked_after: Instant::now(),
+            args,
             drift_ns: 0,
             drift_read: Instant::now(),
             interval: args.stats_interval,
@@ -191,6 +211,10 @@ impl<'a> Desk<'a> {
             Ok((number, finding)) => self.report(number, &finding, vantages[number].clock())?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+        }
+        if self.looked_after.elapsed() >= LOOK_AFTER_INTERVAL {
+            self.looked_after = Instant::now();
+            self.look_after(vantages)?;
         }
         if self.losses_read.elapsed() >= loss::SAMPLE_INTERVAL {
             self.losses_read = Instant::now();
@@ -248,6 +272,22 @@ impl<'a> Desk<'a> {
         self.tell(number, |alerts, audience| alerts.finding(finding, audience))?;
         if finding.state == State::Firing {
             self.latencies[number].record(clock.now_ns().saturating_sub(finding.at_ns));
+        }
+        Ok(())
+    }
+
+    /// Lets every vantage point look at its interfaces, and tells of gaps; whoever asks knows at once.
+    fn look_after(&mut self, vantages: &mut [Vantage]) -> anyhow::Result<()> {
+        for (index, vantage) in vantages.iter_mut().enumerate() {
+            let told = vantage.look_after(self.args);
+            let context = &self.contexts[index];
+            for interruption in &told {
+                self.reporter.interruption(context, interruption, self.drift_ns)?;
+            }
+            if !told.is_empty() {
+                let stats = self.stats(index, vantage, false)?;
+                self.reporter.show(&self.contexts[index], &stats, vantage.trouble());
+            }
         }
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! What is decided before anything is changed: whether an interface may be captured on, how many
 //! workers it gets and where, and what its program is told.
 
+use anyhow::bail;
+use xdpwatch_prog::maps::INTERFACES_MAX;
+
 use super::placement::Placement;
-use crate::args::{Args, Mode, Select};
+use crate::args::{Args, Mode, Owner, Select};
 use crate::worker::Detection;
 use crate::xdp::interface::Interface;
 use crate::xdp::numa;
@@ -14,7 +17,7 @@ use crate::xdp::safety::{self, Intent};
 pub struct Plan {
     /// What the kernel says of it.
     pub interface: Interface,
-    /// How many workers it gets.
+    /// How many workers it gets. In tap mode one takes the copies of all interfaces.
     pub workers: usize,
     /// A processor for each worker, where that is known.
     pub cpus: Vec<usize>,
@@ -28,27 +31,58 @@ impl Plan {
     }
 }
 
-/// Looks at an interface and refuses what must be refused.
+/// Looks at the interfaces of one vantage point and refuses what must be refused.
 ///
 /// # Errors
-/// Why it can't, or must not, be captured on.
-pub fn plan(name: &str, args: &Args) -> anyhow::Result<Plan> {
-    let interface = Interface::look_up(name)?;
-    let intent = Intent::of(args.live.mode, args.live.encap, args.live.consume);
-    safety::check(&interface, intent)?;
-    check_queues(name, interface.queues)?;
+/// Why one can't, or must not, be captured on, or not beside the others.
+pub fn plan(names: &[String], args: &Args) -> anyhow::Result<Vec<Plan>> {
+    if names.len() > INTERFACES_MAX {
+        bail!(
+            "{} interfaces are more than one set of tables takes: give {INTERFACES_MAX} at most to \
+             each xdpwatch",
+            names.len()
+        );
+    }
+    if let Some(twice) = (1..names.len()).find(|n| names[..*n].contains(&names[*n])) {
+        bail!("interface {} is given twice: leave one of them out", names[twice]);
+    }
+    if names.len() > 1 && args.live.owner == Owner::Rss {
+        bail!(
+            "--owner rss leaves a tuple to the interface that it came in by, and several interfaces \
+             feed one set of tables: leave it out"
+        );
+    }
+    names.iter().enumerate().map(|(place, name)| plan_one(name, place == 0, args)).collect()
+}
+
+fn plan_one(name: &str, is_first: bool, args: &Args) -> anyhow::Result<Plan> {
+    let interface = look_at(name, args)?;
     let workers = match args.live.mode {
         Mode::Afxdp => interface.queues as usize,
-        Mode::Tap => 1,
+        Mode::Tap => usize::from(is_first),
     };
     Ok(Plan { interface, workers, cpus: Vec::new() })
 }
 
-/// What the program is told, from the arguments.
-pub fn settings(args: &Args, detection: &Detection) -> Settings {
+/// Looks at an interface that is to be opened, for the first time or again, and refuses what must be
+/// refused.
+///
+/// # Errors
+/// As for [`plan`].
+pub fn look_at(name: &str, args: &Args) -> anyhow::Result<Interface> {
+    let interface = Interface::look_up(name)?;
+    let intent = Intent::of(args.live.mode, args.live.encap, args.live.consume);
+    safety::check(&interface, intent)?;
+    check_queues(name, interface.queues)?;
+    Ok(interface)
+}
+
+/// What the program of so many interfaces is told, from the arguments.
+pub fn settings(interfaces: usize, args: &Args, detection: &Detection) -> Settings {
     let live = &args.live;
     let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     Settings {
+        interfaces: interfaces.min(INTERFACES_MAX) as u8,
         select_all: live.select == Select::All,
         pass_other: live.pass_other,
         tap: live.mode == Mode::Tap,

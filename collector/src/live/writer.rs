@@ -25,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// One frame's headers.
 #[derive(Clone, Debug)]
 struct Header {
+    interface: u8,
     at_ns: u64,
     frame_len: u32,
     len: u16,
@@ -34,7 +35,7 @@ struct Header {
 impl Header {
     fn packet(&self) -> pcapng::Packet<'_> {
         pcapng::Packet {
-            interface: 0,
+            interface: self.interface.into(),
             at_ns: self.at_ns,
             frame_len: self.frame_len,
             bytes: &self.bytes[..usize::from(self.len)],
@@ -53,11 +54,11 @@ pub struct Headers {
 
 impl Headers {
     /// Copies a frame's headers, or counts them as lost.
-    pub fn put(&self, at_ns: u64, frame_len: u32, frame: &[u8]) {
+    pub fn put(&self, interface: u8, at_ns: u64, frame_len: u32, frame: &[u8]) {
         let kept = &frame[..frame.len().min(HEADERS_MAX)];
         let mut bytes = [0; HEADERS_MAX];
         bytes[..kept.len()].copy_from_slice(kept);
-        let header = Header { at_ns, frame_len, len: kept.len() as u16, bytes };
+        let header = Header { interface, at_ns, frame_len, len: kept.len() as u16, bytes };
         if self.queue.push(header).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -77,17 +78,17 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Creates the file and starts its thread.
+    /// Creates the file, with these interfaces, and starts its thread.
     ///
     /// # Errors
     /// The file can't be created.
-    pub fn create(path: &Path, interface: &str) -> anyhow::Result<Self> {
+    pub fn create<'a>(
+        path: &Path,
+        interfaces: impl Iterator<Item = &'a str>,
+    ) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
         let mut out = BufWriter::new(file);
-        pcapng::write_section(&mut out, "")
-            .and_then(|()| {
-                pcapng::write_interface(&mut out, Link::Ethernet, interface, HEADERS_MAX)
-            })
+        write_heads(&mut out, interfaces)
             .with_context(|| format!("writing to {}", path.display()))?;
         let headers = Arc::new(Headers {
             queue: ArrayQueue::new(PLACES),
@@ -119,6 +120,14 @@ impl Writer {
     }
 }
 
+fn write_heads<'a>(
+    out: &mut impl Write,
+    mut interfaces: impl Iterator<Item = &'a str>,
+) -> io::Result<()> {
+    pcapng::write_section(out, "")?;
+    interfaces.try_for_each(|name| pcapng::write_interface(out, Link::Ethernet, name, HEADERS_MAX))
+}
+
 fn write_headers(out: &mut impl Write, headers: &Headers) -> io::Result<()> {
     let mut round = Vec::with_capacity(PLACES);
     loop {
@@ -145,10 +154,10 @@ mod tests {
     fn what_is_written_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w.pcapng");
-        let mut writer = Writer::create(&path, "mirror0").unwrap();
+        let mut writer = Writer::create(&path, ["mirror0", "mirror1"].into_iter()).unwrap();
         let headers = writer.headers();
-        headers.put(1_700_000_000_000_000_002, 1514, &[7; 54]);
-        headers.put(1_700_000_000_000_000_001, 60, &[8; 60]);
+        headers.put(1, 1_700_000_000_000_000_002, 1514, &[7; 54]);
+        headers.put(0, 1_700_000_000_000_000_001, 60, &[8; 60]);
         writer.close().unwrap();
         let mut file = CaptureFile::open(&path).unwrap();
         let mut seen = Vec::new();

@@ -13,11 +13,12 @@ use xdpwatch_core::legs::Balancer;
 use super::advice::{Advice, advice};
 use super::community_id::community_id;
 use super::time::rfc3339;
-use super::{Context, Occasion, Origin, Reporter, comparison, text, values};
+use super::{Context, Occasion, Origin, Reporter, comparison, interruption, text, values};
 use crate::compare::Comparison;
 use crate::evidence::store::file_name;
+use crate::interruption::Interruption;
 use crate::lang::Lang;
-use crate::stats::Stats;
+use crate::stats::{Live, Stats};
 
 /// The JSON Schema of every event.
 pub const SCHEMA: &str = include_str!("schema.json");
@@ -68,6 +69,18 @@ impl<W: Write> Reporter for Json<W> {
 
     fn show(&mut self, _: &Context, _: &Stats, _: Option<String>) {}
 
+    fn interruption(
+        &mut self,
+        context: &Context,
+        interruption: &Interruption,
+        utc_offset_ns: i64,
+    ) -> io::Result<()> {
+        let at_ns = interruption.at_ns.saturating_add_signed(utc_offset_ns);
+        let mut event = envelope(context, "capture", at_ns);
+        event.insert("capture".to_owned(), interruption::object(interruption));
+        self.line(&event)
+    }
+
     fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
         let mut event = envelope(context, "comparison", comparison.at_ns);
         event.insert("comparison".to_owned(), comparison::object(comparison));
@@ -88,11 +101,22 @@ pub fn statistics(context: &Context, stats: &Stats, occasion: Occasion) -> Map<S
     groups.insert("census".to_owned(), census(&stats.census.services, true));
     groups.insert("census_sources".to_owned(), census(&stats.census.sources, false));
     event.insert("stats".to_owned(), Value::Object(groups));
+    if !stats.interfaces.is_empty() {
+        let interfaces: Vec<Value> = stats.interfaces.iter().map(interface).collect();
+        event.insert("interfaces".to_owned(), json!(interfaces));
+    }
     if !stats.balancers.is_empty() {
         let balancers: Vec<Value> = stats.balancers.iter().map(balancer).collect();
         event.insert("balancers".to_owned(), json!(balancers));
     }
     event
+}
+
+/// What came in by one of the interfaces.
+fn interface((name, live): &(String, Live)) -> Value {
+    let mut object = json!({ "iface": name });
+    live.each_of_interface(&mut |counter, value| object[counter] = json!(value));
+    object
 }
 
 /// Who is what behind a balanced service.

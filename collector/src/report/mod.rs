@@ -5,6 +5,7 @@ mod community_id;
 mod comparison;
 mod en;
 pub mod group;
+mod interruption;
 pub mod json;
 mod summary;
 pub mod text;
@@ -31,6 +32,7 @@ use xdpwatch_core::group::Change;
 
 use crate::args::Args;
 use crate::compare::Comparison;
+use crate::interruption::Interruption;
 use crate::lang::Lang;
 use crate::stats::Stats;
 
@@ -113,6 +115,17 @@ pub trait Reporter {
     /// Shows statistics to those who may ask at any time, and what keeps the vantage point from being
     /// ready, if anything does. Nothing is written.
     fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>);
+
+    /// Reports that the capture was interrupted, or goes on. `utc_offset_ns` is to be added to its time.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn interruption(
+        &mut self,
+        context: &Context,
+        interruption: &Interruption,
+        utc_offset_ns: i64,
+    ) -> io::Result<()>;
 
     /// Takes what a reload changes of it.
     fn retune(&mut self, _args: &Args) {}

@@ -61,6 +61,12 @@ fn frames(stats: &Stats, lang: Lang, line: &mut impl FnMut(Said, String)) {
         line(said("dropped", "舍弃"), say!(lang, totals::dropped(live)));
         line(said("lost", "丢失"), lost(live, lang));
     }
+    if stats.interfaces.len() > 1 {
+        for (n, (name, live)) in stats.interfaces.iter().enumerate() {
+            let what = say!(lang, totals::interface(name, live, &lost(live, lang)));
+            line(first(n, said("interfaces", "接口")), what);
+        }
+    }
     if let Some(loss) = stats.loss.filter(|loss| loss.lost.total() > 0) {
         line(said("lost lately", "近期丢失"), lost_lately(&loss, lang));
     }

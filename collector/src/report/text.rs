@@ -8,9 +8,12 @@ use xdpwatch_core::group::Change;
 
 use super::advice::{Advice, advice};
 use super::values::{address, endpoint, leg, time};
-use super::{Context, Occasion, Reporter, comparison, group as group_text, say, summary};
+use super::{
+    Context, Occasion, Reporter, comparison, group as group_text, interruption, say, summary,
+};
 use crate::compare::Comparison;
 use crate::explain;
+use crate::interruption::Interruption;
 use crate::lang::{Lang, Said, pad, said};
 use crate::stats::Stats;
 
@@ -67,6 +70,17 @@ impl<W: Write> Reporter for Text<W> {
     }
 
     fn show(&mut self, _: &Context, _: &Stats, _: Option<String>) {}
+
+    fn interruption(
+        &mut self,
+        context: &Context,
+        interruption: &Interruption,
+        utc_offset_ns: i64,
+    ) -> io::Result<()> {
+        let block = interruption::block(context, interruption, utc_offset_ns, self.lang);
+        self.out.write_all(block.as_bytes())?;
+        self.out.flush()
+    }
 
     fn comparison(&mut self, _context: &Context, comparison: &Comparison) -> io::Result<()> {
         self.out.write_all(comparison::block(comparison, self.lang).as_bytes())?;

@@ -76,6 +76,10 @@ impl Paths {
             // It is made if it is not there.
             paths.write.push(folder_of(key));
         }
+        if let Some(path) = &args.state.state_file {
+            // It is made beside its place and then moved there.
+            paths.folder(Folder { path: folder_of(path), mode: 0o750, is_needed: true });
+        }
         #[cfg(feature = "webhook")]
         paths.add_webhooks(&args.webhooks);
         #[cfg(feature = "api")]

@@ -32,6 +32,7 @@ use xdpwatch_core::group::Change;
 
 use crate::args::Args;
 use crate::compare::Comparison;
+use crate::interruption::Interruption;
 use crate::report::{Context, Occasion, Reporter};
 use crate::run::complain;
 use crate::stats::{Stats, WebhookStats};
@@ -298,6 +299,15 @@ impl Reporter for WithWebhooks<'_> {
 
     fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {
         self.inner.show(context, &self.with_own(stats), trouble);
+    }
+
+    fn interruption(
+        &mut self,
+        context: &Context,
+        interruption: &Interruption,
+        utc_offset_ns: i64,
+    ) -> io::Result<()> {
+        self.inner.interruption(context, interruption, utc_offset_ns)
     }
 
     fn retune(&mut self, args: &Args) {

@@ -43,13 +43,6 @@ pub struct Interface {
 }
 
 impl Interface {
-    /// Whether the interface still exists: one of the same name and index.
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        let name = CString::new(self.name.as_str()).ok();
-        name.and_then(|name| sys::interface_index(&name).ok()) == Some(self.index)
-    }
-
     /// Asks the kernel about the interface `name`.
     ///
     /// # Errors
@@ -75,7 +68,7 @@ impl Interface {
         let entries = |prefix| links(&dir, prefix);
         Ok(Self {
             index,
-            queues: count_entries(&dir.join("queues"), "rx-")?,
+            queues: count_queues(&dir)?,
             mtu: read_number(&dir.join("mtu"), 10)?,
             is_up: flags & IFF_UP != 0,
             addresses: own.map(|(_, address)| address).collect(),
@@ -131,9 +124,14 @@ fn read_number(path: &Path, radix: u32) -> anyhow::Result<u32> {
         .with_context(|| format!("reading a number from {}", path.display()))
 }
 
-fn count_entries(dir: &Path, prefix: &str) -> anyhow::Result<u32> {
-    let names = names(dir).with_context(|| format!("listing {}", dir.display()))?;
-    let count = names.iter().filter(|name| name.starts_with(prefix)).count();
+/// Receive queues in use, by an interface's folder in /sys.
+///
+/// # Errors
+/// The folder can't be read.
+pub fn count_queues(interface: &Path) -> anyhow::Result<u32> {
+    let dir = interface.join("queues");
+    let names = names(&dir).with_context(|| format!("listing {}", dir.display()))?;
+    let count = names.iter().filter(|name| name.starts_with("rx-")).count();
     Ok(u32::try_from(count.max(1))?)
 }
 

@@ -9,14 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf, XskMap};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use rustix::thread::{CapabilitySet, capabilities};
 use tracing::{debug, info, warn};
 use xdpwatch_prog::counters::{COUNTERS, Outcome, extra};
-use xdpwatch_prog::maps::{self, settings};
+use xdpwatch_prog::maps::{self, INTERFACES_MAX, settings, socket_slot};
 
 use super::safety::Refusal;
 use crate::args;
@@ -34,6 +34,8 @@ const BUSY_PATIENCE: Duration = Duration::from_millis(500);
 /// What the program is told before it is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
+    /// How many interfaces share the program.
+    pub interfaces: u8,
     /// Select every TCP segment, not only those around opening and closing.
     pub select_all: bool,
     /// Hand what is no TCP segment to the stack.
@@ -52,15 +54,19 @@ pub struct Settings {
     pub filter_slots: u32,
 }
 
-/// The program in the kernel.
+/// The program in the kernel. Interfaces that share it share its transition filter, so that one sees
+/// the answers to what began on another; each has its place, a number.
 pub struct Program {
     ebpf: Ebpf,
+    indices: [u32; INTERFACES_MAX],
 }
 
 /// Where an attached program runs; dropping it detaches.
 #[derive(Debug)]
 pub struct Attachment {
     _link: FdLink,
+    /// The kernel's number of what is attached.
+    pub program: u32,
     /// Whether it runs in the driver; otherwise generically in the stack.
     pub in_driver: bool,
 }
@@ -78,6 +84,7 @@ impl Program {
         let mask = settings.filter_slots - 1;
         let mut loader = EbpfLoader::new();
         loader
+            .override_global(settings::INTERFACES_USED, &settings.interfaces, true)
             .override_global(settings::SELECT_ALL, &select_all, true)
             .override_global(settings::PASS_OTHER, &pass_other, true)
             .override_global(settings::TAP, &tap, true)
@@ -91,18 +98,23 @@ impl Program {
             let cure = cure(&error);
             anyhow!(error).context(format!("loading the XDP program's maps{cure}"))
         })?;
-        Ok(Self { ebpf })
+        Ok(Self { ebpf, indices: [0; INTERFACES_MAX] })
     }
 
-    /// Gives the program the socket of a receive queue.
+    /// Gives the program the socket of a receive queue of the interface in this place.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn set_socket(&mut self, queue: u32, socket: &impl AsRawFd) -> anyhow::Result<()> {
+    pub fn set_socket(
+        &mut self,
+        place: u32,
+        queue: u32,
+        socket: &impl AsRawFd,
+    ) -> anyhow::Result<()> {
         let map = self.ebpf.map_mut(maps::XSKS).context("the program has no socket map")?;
         let mut sockets = XskMap::try_from(map)?;
         sockets
-            .set(queue, socket.as_raw_fd(), 0)
+            .set(socket_slot(place, queue), socket.as_raw_fd(), 0)
             .with_context(|| format!("entering the socket of queue {queue} into the socket map"))
     }
 
@@ -140,22 +152,41 @@ impl Program {
         Ok(ProgramCounters { map: PerCpuArray::try_from(map)? })
     }
 
-    /// Attaches to an interface. Everything the program needs must be in place: from here on it
-    /// takes frames.
+    /// The kernel's number of a program that is loaded.
+    fn id_of(&self, name: &str) -> anyhow::Result<u32> {
+        let program = self.ebpf.program(name).context("the object lacks a program")?;
+        Ok(program.info()?.id())
+    }
+
+    /// Tells the program which interface is in a place.
+    fn set_index(&mut self, place: u32, index: u32) -> anyhow::Result<()> {
+        self.indices[place as usize] = index;
+        let map = self.ebpf.map_mut(maps::INTERFACES).context("the program lacks a map")?;
+        let mut known: Array<_, [u32; INTERFACES_MAX]> = Array::try_from(map)?;
+        known.set(0, self.indices, 0).context("telling the program its interfaces")
+    }
+
+    /// Attaches to the interface in this place. Everything the program needs must be there: from here
+    /// on it takes frames.
     ///
     /// # Errors
     /// The kernel's, with what to do about it.
     pub fn attach(
         &mut self,
+        place: u32,
         interface: u32,
         mtu: u32,
         mode: args::XdpMode,
     ) -> anyhow::Result<Attachment> {
+        self.set_index(place, interface)?;
         if mode != args::XdpMode::Generic {
             let frags = mtu > SINGLE_BUFFER_MTU_MAX;
             let name = if frags { maps::PROGRAM_FRAGS } else { maps::PROGRAM };
             match self.attach_as(name, interface, XdpMode::Driver) {
-                Ok(link) => return Ok(Attachment { _link: link, in_driver: true }),
+                Ok(link) => {
+                    let program = self.id_of(name)?;
+                    return Ok(Attachment { _link: link, program, in_driver: true });
+                }
                 Err(error) if mode == args::XdpMode::Driver || is_decisive(&error) => {
                     return Err(explain(error, "in the driver"));
                 }
@@ -170,7 +201,8 @@ impl Program {
         let link = self
             .attach_as(maps::PROGRAM, interface, XdpMode::Skb)
             .map_err(|error| explain(error, "in generic mode"))?;
-        Ok(Attachment { _link: link, in_driver: false })
+        let program = self.id_of(maps::PROGRAM)?;
+        Ok(Attachment { _link: link, program, in_driver: false })
     }
 
     fn attach_as(&mut self, name: &str, interface: u32, mode: XdpMode) -> anyhow::Result<FdLink> {
@@ -202,12 +234,13 @@ pub struct ProgramCounters {
 }
 
 impl ProgramCounters {
-    /// Adds the sums over all processors to `live`, and gives each outcome by name.
+    /// Adds the sums over all processors to `live`, and gives each outcome by name, of the interface in
+    /// this place.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn read(&self, live: &mut Live) -> io::Result<Vec<(&'static str, u64)>> {
-        let values = self.map.get(&0, 0).map_err(io::Error::other)?;
+    pub fn read(&self, place: u32, live: &mut Live) -> io::Result<Vec<(&'static str, u64)>> {
+        let values = self.map.get(&place, 0).map_err(io::Error::other)?;
         let sum = |index: usize| values.iter().map(|counters| counters[index]).sum::<u64>();
         let mut outcomes = Vec::new();
         for outcome in Outcome::all() {

@@ -131,6 +131,11 @@ pub fn collision(client: (u32, u16), server: (u32, u16), start_ns: u64) -> Vec<T
     segments.into_iter().map(|(at, segment)| (at, segment.frame())).collect()
 }
 
+/// Whether the server sent this frame of a [`collision`].
+pub fn is_from(server: (u32, u16), frame: &[u8]) -> bool {
+    frame[26..30] == server.0.to_be_bytes() && frame[34..36] == server.1.to_be_bytes()
+}
+
 /// A pcap file: magic and byte order as asked for.
 pub fn pcap(frames: &[Timed], nanoseconds: bool, big_endian: bool, link: u32) -> Vec<u8> {
     let u32_ = |n: u32| if big_endian { n.to_be_bytes() } else { n.to_le_bytes() };

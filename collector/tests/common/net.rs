@@ -41,17 +41,29 @@ impl Net {
         let number = NAMESPACES.fetch_add(1, Ordering::Relaxed);
         let net = Self { name: format!("xwt{}n{number}", std::process::id()) };
         ip(&["netns", "add", &net.name]);
+        net.ip(&["link", "set", "lo", "up"]);
+        net.add_pair("rx0", "tx0", queues);
+        net
+    }
+
+    /// A namespace with a second pair, `rx1` and `tx1`.
+    pub fn with_two_pairs(queues: u32) -> Self {
+        let net = Self::new(queues);
+        net.add_pair("rx1", "tx1", queues);
+        net
+    }
+
+    /// Adds a veth pair and sets it up.
+    pub fn add_pair(&self, rx: &str, tx: &str, queues: u32) {
         let queues = queues.to_string();
         let sizes = ["numrxqueues", &queues, "numtxqueues", &queues];
-        let mut add = vec!["link", "add", "rx0"];
+        let mut add = vec!["link", "add", rx];
         add.extend(sizes);
-        add.extend(["type", "veth", "peer", "name", "tx0"]);
+        add.extend(["type", "veth", "peer", "name", tx]);
         add.extend(sizes);
-        net.ip(&add);
-        net.ip(&["link", "set", "lo", "up"]);
-        net.ip(&["link", "set", "rx0", "up"]);
-        net.ip(&["link", "set", "tx0", "up"]);
-        net
+        self.ip(&add);
+        self.ip(&["link", "set", rx, "up"]);
+        self.ip(&["link", "set", tx, "up"]);
     }
 
     /// `ip` in the namespace; its output.
@@ -102,6 +114,12 @@ impl Net {
     /// Whether an XDP program is attached to `rx0`.
     pub fn is_attached(&self) -> bool {
         self.ip(&["-d", "link", "show", "rx0"]).contains("prog/xdp")
+    }
+
+    /// The kernel's number of the program attached to `rx0`.
+    pub fn program(&self) -> Option<u32> {
+        let text = self.ip(&["-d", "link", "show", "rx0"]);
+        text.split("prog/xdp id ").nth(1)?.split_whitespace().next()?.parse().ok()
     }
 
     /// How many want `rx0` promiscuous.
@@ -288,4 +306,49 @@ impl Drop for Hosts {
 /// A folder for a test's files.
 pub fn scratch(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("xwt{}-{name}", std::process::id()))
+}
+
+/// What the kernel's `bpf` call takes about links: an id, a file descriptor, or where to write.
+#[repr(C, align(8))]
+struct BpfAttribute([u32; 32]);
+
+/// Commands of linux/bpf.h.
+const OBJ_GET_INFO_BY_FD: i32 = 15;
+const LINK_GET_FD_BY_ID: i32 = 30;
+const LINK_GET_NEXT_ID: i32 = 31;
+const LINK_DETACH: i32 = 34;
+
+fn bpf(command: i32, attribute: &mut BpfAttribute) -> io::Result<i32> {
+    let size = size_of::<BpfAttribute>();
+    // SAFETY: the attribute is valid for that size, and so is what it points to, if anything.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attribute, size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}
+
+/// Takes off the BPF link that runs the program with this number, as an administrator may.
+pub fn detach_by_force(program: u32) {
+    let mut id = 0;
+    loop {
+        let mut next = BpfAttribute([0; 32]);
+        next.0[0] = id;
+        bpf(LINK_GET_NEXT_ID, &mut next).expect("a link runs the program");
+        id = next.0[1];
+        let mut about = BpfAttribute([0; 32]);
+        about.0[0] = id;
+        let Ok(fd) = bpf(LINK_GET_FD_BY_ID, &mut about) else { continue };
+        // SAFETY: the descriptor is new and nobody else's.
+        let link = unsafe { OwnedFd::from_raw_fd(fd) };
+        // Kind, id, and the program's number come first.
+        let mut info = [0u32; 64];
+        let place = (&raw mut info) as u64;
+        let mut about = BpfAttribute([0; 32]);
+        about.0[..4].copy_from_slice(&[fd as u32, 256, place as u32, (place >> 32) as u32]);
+        bpf(OBJ_GET_INFO_BY_FD, &mut about).expect("a link tells of itself");
+        if info[2] == program {
+            let mut about = BpfAttribute([0; 32]);
+            about.0[0] = link.as_raw_fd() as u32;
+            bpf(LINK_DETACH, &mut about).expect("it can be detached");
+            return;
+        }
+    }
 }

@@ -42,6 +42,9 @@ const LATE_US: u64 = 50_000;
 pub struct FeedFacts {
     /// Share of the frames that rules need that was lost lately, millionths.
     pub loss_ppm: u32,
+    /// When the last time ended, or will end, in which nothing was seen; 0 if there was none,
+    /// `u64::MAX` while it lasts.
+    pub blind_until_us: u64,
 }
 
 /// What may be wrong.

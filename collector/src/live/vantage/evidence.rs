@@ -45,7 +45,7 @@ impl Vantage {
         let stage = Stage {
             windows: self.windows.clone(),
             bells: Arc::clone(&self.bells),
-            clerk: setup.clerk(&self.interface.name),
+            clerk: setup.clerk(&self.name),
             files,
             tell,
             shown: Arc::clone(&self.aggregator),

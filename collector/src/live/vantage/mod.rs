@@ -1,7 +1,11 @@
-//! One interface under watch: loaded, opened, attached; stopped in the opposite order. What it counts
-//! is in [`stats`], what it adds for evidence in [`evidence`].
+//! A vantage point: one interface, or several that feed one set of tables (a tap that splits the
+//! directions), under watch: loaded, opened, attached; stopped in the opposite order. What it counts is
+//! in [`stats`], what it adds for evidence in [`evidence`], what becomes of interfaces that change in
+//! [`life`], what outlasts the process in [`restart`].
 
 mod evidence;
+mod life;
+mod restart;
 mod stats;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -15,10 +19,13 @@ use xdpwatch_prog::maps::HEADERS_BYTES;
 
 use super::bell::Bell;
 use super::evidence::Window;
-use super::lane::{Lane, Shared, Shown};
+use super::intake::{Inlet, Intake};
+use super::lane::Lane;
 use super::loss::Losses;
 use super::outbox::Outbox;
 use super::plan::{Plan, settings};
+use super::port::Port;
+use super::shared::{Shared, Shown};
 use super::tuning::Tuning;
 use super::writer::Writer;
 use super::{Told, aggregator};
@@ -26,15 +33,19 @@ use crate::args::{Args, Mode, Owner};
 use crate::capture::afxdp::{Queue, QueueConfig};
 use crate::capture::clock::Clock;
 use crate::capture::source::Source;
-use crate::capture::sys::{self, Promiscuous};
+use crate::capture::sys;
 use crate::capture::tap::Tap;
 use crate::evidence::Document;
 use crate::evidence::args::Setup;
 use crate::handoff;
+use crate::interruption::Interruption;
 use crate::run::complain;
+use crate::state_file::Saver;
 use crate::worker::{Detection, Worker};
-use crate::xdp::interface::{Interface, mapped};
-use crate::xdp::program::{Attachment, Program, ProgramCounters};
+use crate::xdp::interface::mapped;
+use crate::xdp::link::Links;
+use crate::xdp::program::{Program, ProgramCounters};
+use restart::Before;
 
 /// Where what is found goes.
 pub struct Outward {
@@ -44,18 +55,38 @@ pub struct Outward {
     pub keeping: Option<(Setup, SyncSender<Document>)>,
 }
 
-/// An interface under watch.
+/// A worker as its vantage point knows it.
+struct Hand {
+    /// Which interface's queues it takes.
+    place: usize,
+    shown: Arc<Mutex<Shown>>,
+    outbox: Arc<Outbox>,
+    /// How it gets other queues; in tap mode its source never changes.
+    inlet: Option<Arc<Inlet<Queue>>>,
+}
+
+/// Interfaces under watch, as one.
 pub struct Vantage {
-    interface: Interface,
-    lost_before: u64,
+    /// The interfaces' names, joined.
+    name: String,
+    ports: Vec<Port>,
+    links: Links,
+    /// When the interfaces were last looked at, nanoseconds.
+    looked_ns: u64,
+    /// Gaps that are over: how many, and how long together, nanoseconds.
+    gaps: u64,
+    gaps_ns: u64,
+    /// What is to be told of the run before.
+    untold: Vec<Interruption>,
+    /// Where workers leave what they hold for the next run.
+    saver: Arc<OnceLock<Saver>>,
+    /// What was said last of an interface that can't be opened again.
+    complained: String,
     program: Program,
     counters: ProgramCounters,
-    attachment: Option<Attachment>,
-    promiscuous: Option<Promiscuous>,
     stop: Arc<AtomicBool>,
     clock: Clock,
-    shown: Vec<Arc<Mutex<Shown>>>,
-    outboxes: Vec<Arc<Outbox>>,
+    hands: Vec<Hand>,
     windows: Vec<Arc<Window>>,
     bells: Arc<[Bell]>,
     /// A processor for each worker, where it is known.
@@ -68,10 +99,15 @@ pub struct Vantage {
     aggregator: Arc<aggregator::Shown>,
     /// What a reload changes, for the workers.
     tuning: Arc<Tuning>,
-    /// How frames come in, in words.
-    receives: String,
+    /// How frames come in at each interface, in words.
+    receives: Vec<String>,
     writer: Option<Writer>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// What a vantage point of these interfaces is called.
+pub fn joined(names: &[String]) -> String {
+    names.join("+")
 }
 
 impl Vantage {
@@ -80,22 +116,35 @@ impl Vantage {
     /// # Errors
     /// Whatever the kernel refuses, with its cure. Nothing stays changed then.
     pub fn start(
-        plan: Plan,
+        mut plans: Vec<Plan>,
         number: usize,
         args: &Args,
         detection: &Detection,
         outward: Outward,
         left: Option<Arc<AtomicI64>>,
     ) -> anyhow::Result<Self> {
-        let Plan { interface, workers, cpus } = plan;
-        let name = interface.name.clone();
-        let mut program = Program::load(&settings(args, detection))
+        let names: Vec<_> = plans.iter().map(|plan| plan.interface.name.clone()).collect();
+        let name = joined(&names);
+        let workers = plans.iter().map(|plan| plan.workers).sum();
+        let cpus = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.cpus)).collect();
+        let mut before = Before::look(args);
+        let mut program = Program::load(&settings(plans.len(), args, detection))
             .with_context(|| format!("interface {name}"))?;
-        let addresses = interface.addresses.iter().map(|address| mapped(*address));
-        program.set_local_addresses(addresses)?;
-        let writer = args.write.as_ref().map(|path| Writer::create(path, &name)).transpose()?;
+        let addresses = plans.iter().flat_map(|plan| &plan.interface.addresses);
+        program.set_local_addresses(addresses.map(|address| mapped(*address)))?;
+        let interfaces = names.iter().map(String::as_str);
+        let writer =
+            args.write.as_ref().map(|path| Writer::create(path, interfaces)).transpose()?;
         let bells = (0..workers).map(|_| Bell::new()).collect::<Result<_, _>>();
         let mut vantage = Self {
+            name,
+            links: Links::open().context("opening a netlink socket to watch the interfaces")?,
+            looked_ns: 0,
+            gaps: 0,
+            gaps_ns: 0,
+            complained: String::new(),
+            untold: Vec::new(),
+            saver: Arc::default(),
             bells: bells.context("making the workers' bells; raise `ulimit -n`")?,
             cpus,
             losses: Losses::default(),
@@ -104,26 +153,22 @@ impl Vantage {
                 Mode::Tap => u64::from(HEADERS_BYTES) / 64,
             },
             aggregator_thread: Arc::default(),
-            lost_before: interface.lost(),
+            ports: (0..).zip(plans).map(|(place, plan)| Port::new(place, plan)).collect(),
             counters: program.take_counters()?,
             program,
-            attachment: None,
-            promiscuous: None,
             stop: Arc::default(),
-            clock: Clock::start(),
-            shown: Vec::new(),
-            outboxes: Vec::new(),
+            clock: before.clock,
+            hands: Vec::new(),
             windows: Vec::new(),
             aggregator: Arc::default(),
             tuning: Arc::default(),
-            receives: String::new(),
+            receives: Vec::new(),
             writer,
             threads: Vec::new(),
-            interface,
         };
         let started = match args.live.mode {
-            Mode::Afxdp => vantage.start_afxdp(args, detection, left),
-            Mode::Tap => vantage.start_tap(args, detection, left),
+            Mode::Afxdp => vantage.start_afxdp(args, detection, left, &mut before),
+            Mode::Tap => vantage.start_tap(args, detection, left, &mut before),
         };
         let attached = started
             .and_then(|()| vantage.start_aggregator(number, detection, outward))
@@ -132,7 +177,10 @@ impl Vantage {
             vantage.stop();
             // What made starting impossible counts for more than an empty file.
             let _ = vantage.join();
-            return Err(error.context(format!("interface {name}")));
+            return Err(error.context(format!("interface {}", vantage.name)));
+        }
+        if let Some((ended_ns, path)) = before.ended_ns.zip(args.state.state_file.as_deref()) {
+            vantage.has_restarted(ended_ns, path);
         }
         Ok(vantage)
     }
@@ -142,45 +190,66 @@ impl Vantage {
         args: &Args,
         detection: &Detection,
         left: Option<Arc<AtomicI64>>,
+        before: &mut Before,
     ) -> anyhow::Result<()> {
+        let mut queues = Vec::new();
+        for place in 0..self.ports.len() {
+            queues.extend(self.open(place, args)?.into_iter().map(|queue| (place, queue)));
+        }
+        self.start_lanes(queues, Some, args, detection, left, before)
+    }
+
+    /// Opens every receive queue of an interface.
+    fn open(&mut self, place: usize, args: &Args) -> anyhow::Result<Vec<Queue>> {
+        let port = &self.ports[place];
         let config = QueueConfig {
-            interface: self.interface.name.clone(),
+            interface: port.name().to_owned(),
             ring_size: args.live.ring_size,
-            mtu: self.interface.mtu,
+            mtu: port.interface.mtu,
             busy_poll_us: args.live.busy_poll,
         };
         let mut queues = Vec::new();
         let mut zero_copy = 0;
-        for number in 0..self.interface.queues {
-            let queue = Queue::open(number, &config)?;
+        for number in 0..port.interface.queues {
+            let queue = Queue::open(number, &config)
+                .with_context(|| format!("interface {}", config.interface))?;
             let is_zero_copy = queue.is_zero_copy()?;
             zero_copy += u32::from(is_zero_copy);
             let copying = if is_zero_copy { "zero copy" } else { "the kernel copies" };
             info!(interface = config.interface, queue = number, "receiving: {copying}");
-            self.program.set_socket(number, &queue.fd())?;
+            self.program.set_socket(port.place, number, &queue.fd())?;
             queues.push(queue);
         }
-        self.receives = format!("{} receive queues, {zero_copy} with zero copy", queues.len());
-        self.start_lanes(queues, args, detection, left)
+        let receives = format!("{} receive queues, {zero_copy} with zero copy", queues.len());
+        match self.receives.get_mut(place) {
+            Some(known) => *known = receives,
+            None => self.receives.push(receives),
+        }
+        Ok(queues)
     }
 
+    /// One ring buffer for all interfaces, and one worker.
     fn start_tap(
         &mut self,
         args: &Args,
         detection: &Detection,
         left: Option<Arc<AtomicI64>>,
+        before: &mut Before,
     ) -> anyhow::Result<()> {
         let tap = Tap::new(self.program.take_headers()?);
-        "copies of headers, every frame passes on".clone_into(&mut self.receives);
-        self.start_lanes(vec![tap], args, detection, left)
+        let receives = "copies of headers, every frame passes on".to_owned();
+        self.receives = vec![receives; self.ports.len()];
+        self.start_lanes(vec![(0, tap)], |_| None, args, detection, left, before)
     }
 
     fn start_lanes<S: Source + 'static>(
         &mut self,
-        sources: Vec<S>,
+        sources: Vec<(usize, S)>,
+        keep: impl Fn(Arc<Inlet<S>>) -> Option<Arc<Inlet<Queue>>>,
         args: &Args,
         detection: &Detection,
         left: Option<Arc<AtomicI64>>,
+        before: &mut Before,
     ) -> anyhow::Result<()> {
         let workers = sources.len();
         let shared = Shared {
@@ -190,20 +259,38 @@ impl Vantage {
             clock: self.clock,
             bells: Arc::clone(&self.bells),
             aggregator: Arc::clone(&self.aggregator_thread),
+            saver: Arc::clone(&self.saver),
             tuning: Arc::clone(&self.tuning),
         };
         let by_hash = args.live.owner == Owner::Hash;
         let seats = handoff::seats(workers, by_hash, detection.seeds[0]);
+        let mut crew: Vec<_> = (0..workers).map(|_| Worker::new(detection, workers)).collect();
+        crew.iter().for_each(Worker::use_huge_pages);
+        before.restore(&mut crew, args, detection);
         let mut lanes = Vec::new();
-        for (number, (source, seat)) in sources.into_iter().zip(seats).enumerate() {
+        let places = sources.into_iter().zip(seats).zip(crew);
+        for (number, (((place, source), seat), worker)) in places.enumerate() {
             let (outbox, shown) = (Arc::new(Outbox::new()), Arc::default());
-            self.outboxes.push(Arc::clone(&outbox));
-            self.shown.push(Arc::clone(&shown));
-            let worker = Worker::new(detection, workers);
-            worker.use_huge_pages();
+            let inlet = Arc::new(Inlet::default());
+            self.hands.push(Hand {
+                place,
+                shown: Arc::clone(&shown),
+                outbox: Arc::clone(&outbox),
+                inlet: keep(Arc::clone(&inlet)),
+            });
             let evidence = self.remember(args, detection);
-            let shared = shared.clone();
-            lanes.push(Lane { number, source, seat, worker, outbox, evidence, shown, shared });
+            let (shared, intake) = (shared.clone(), Intake::new(inlet, vec![source]));
+            lanes.push(Lane {
+                number,
+                place,
+                intake,
+                seat,
+                worker,
+                outbox,
+                evidence,
+                shown,
+                shared,
+            });
         }
         for (number, lane) in lanes.into_iter().enumerate() {
             let cpu = self.cpus.get(number).copied();
@@ -231,7 +318,7 @@ impl Vantage {
             Some((setup, files)) => self.start_stage(&setup, files, outward.tell)?,
             None => outward.tell,
         };
-        let outboxes = self.outboxes.clone();
+        let outboxes: Vec<_> = self.hands.iter().map(|hand| Arc::clone(&hand.outbox)).collect();
         let shown = Arc::clone(&self.aggregator);
         let (bells, detection) = (Arc::clone(&self.bells), detection.clone());
         let run = move || aggregator::run(number, &outboxes, &detection, &bells, &tell, &shown);
@@ -245,16 +332,13 @@ impl Vantage {
 
     /// The last step: everything that frames will need is in place.
     fn attach(&mut self, args: &Args) -> anyhow::Result<()> {
-        let Interface { name, index, mtu, .. } = &self.interface;
-        if args.live.encap.is_none() && args.live.mode == Mode::Afxdp {
-            let joined = Promiscuous::join(*index)
-                .context("asking for promiscuous mode; run it as root or give it CAP_NET_RAW")?;
-            self.promiscuous = Some(joined);
+        for (port, receives) in self.ports.iter_mut().zip(&self.receives) {
+            let place = port
+                .attach(&mut self.program, args)
+                .with_context(|| format!("interface {}", port.name()))?;
+            self.looked_ns = self.clock.now_ns();
+            complain(&format!("watching {}: XDP {place}, {receives}", port.name()));
         }
-        let attachment = self.program.attach(*index, *mtu, args.live.xdp_mode)?;
-        let place = if attachment.in_driver { "in the driver" } else { "in generic mode" };
-        complain(&format!("watching {name}: XDP {place}, {}", self.receives));
-        self.attachment = Some(attachment);
         Ok(())
     }
 
@@ -266,8 +350,7 @@ impl Vantage {
 
     /// Detaches, and tells the workers to take what is left and end.
     pub fn stop(&mut self) {
-        self.attachment = None;
-        self.promiscuous = None;
+        self.ports.iter_mut().for_each(Port::detach);
         self.stop.store(true, Ordering::Release);
     }
 
@@ -276,31 +359,26 @@ impl Vantage {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
-    /// Waits for the threads, and closes the file of `-w`.
+    /// Waits for the threads, and closes the file of `-w` and the state file.
     ///
     /// # Errors
-    /// Those of writing that file, at any time.
+    /// Those of writing these files, at any time.
     pub fn join(&mut self) -> anyhow::Result<()> {
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                warn!("a thread of interface {} failed", self.interface.name);
+                warn!("a thread of interface {} failed", self.name);
             }
         }
         let written = self.writer.as_mut().map_or(Ok(()), Writer::close);
-        written.context(
+        let written = written.context(
             "writing headers (-w) failed; the file lacks the last of them, make room for it",
-        )
+        );
+        self.finish_state().and(written)
     }
 
     /// The error of a worker that can't go on.
     pub fn failure(&mut self) -> Option<anyhow::Error> {
-        let name = &self.interface.name;
-        if !self.interface.is_there() {
-            return Some(anyhow!(
-                "interface {name} has disappeared, and with it the XDP program; start again when it \
-                 is back"
-            ));
-        }
+        let name = &self.name;
         if let Some(failed) = self.shown().find_map(|shown| shown.failure) {
             return Some(anyhow!("interface {name}: {failed}"));
         }

@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::Vantage;
+use super::{Hand, Vantage};
 use crate::health::Lost;
-use crate::live::lane::Shown;
 use crate::live::loss::Sample;
+use crate::live::port::Port;
+use crate::live::shared::Shown;
 use crate::skips::Skips;
 use crate::stats::{Live, Stats};
+
+/// What the program did, by name.
+type Outcomes = Vec<(&'static str, u64)>;
 
 /// A worker that shows nothing for this long does not go on.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
@@ -19,15 +23,15 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 impl Vantage {
     /// What keeps it from being ready: it is not attached, or a queue's worker does not go on.
     pub fn trouble(&self) -> Option<String> {
-        let name = &self.interface.name;
-        if self.attachment.is_none() {
-            return Some(format!("interface {name}: not attached"));
+        if let Some((port, gap)) = self.blind() {
+            return Some(format!("interface {}: {}", port.name(), gap.reason.word()));
         }
         let silent = self.silent_worker()?;
-        Some(format!("interface {name}: nothing is heard of the worker of queue {silent}"))
+        let name = &self.name;
+        Some(format!("interface {name}: nothing is heard of worker {silent}"))
     }
 
-    /// A worker that hangs or has failed, by its queue.
+    /// A worker that hangs or has failed, by its number. Those of an interface in a gap go on.
     pub fn silent_worker(&self) -> Option<usize> {
         self.shown().position(|shown| {
             shown.failure.is_some() || shown.at.is_none_or(|at| at.elapsed() > SILENCE_MAX)
@@ -39,6 +43,7 @@ impl Vantage {
     /// # Errors
     /// The counters can't be read.
     pub fn watch_losses(&mut self, now: Duration, is_end: bool) -> anyhow::Result<()> {
+        self.ports.iter_mut().for_each(Port::count_losses);
         let stats = self.stats(is_end)?;
         let live = stats.live.unwrap_or_default();
         let lost = Lost::of(&live, &stats.detector);
@@ -49,11 +54,6 @@ impl Vantage {
         Ok(())
     }
 
-    /// Frames that the rings hold at most.
-    fn in_rings_max(&self) -> u64 {
-        self.shown.len() as u64 * self.ring_size
-    }
-
     /// Everything counted so far. At the end, when no frame is on its way any more, selected frames
     /// that reached neither a ring nor one of its loss counters are redirect errors.
     ///
@@ -61,26 +61,24 @@ impl Vantage {
     /// The counters can't be read.
     pub fn stats(&self, is_end: bool) -> anyhow::Result<Stats> {
         let mut live = Live::default();
-        let program = self.counters.read(&mut live).context("reading the program's counters")?;
         let mut skips = Skips::default();
-        let mut stats = Stats { at_ns: self.clock.now_ns(), program, ..Stats::default() };
+        let mut stats = Stats { at_ns: self.clock.now_ns(), ..Stats::default() };
         for shown in self.shown() {
-            live.received += shown.received;
-            live.bad_heads += shown.bad_heads;
             live.beyond_count += shown.beyond_count;
             live.handoff_lost += shown.handoff_lost;
             live.late += shown.late;
-            live.rx_ring_full += shown.losses.ring_full;
-            live.rx_dropped += shown.losses.dropped;
-            live.fill_ring_empty += shown.losses.fill_ring_empty;
             skips.add(&shown.skips);
             stats.detector.add(&shown.detector);
         }
-        let found = live.received + live.rx_ring_full + live.rx_dropped;
-        let on_the_way = if is_end { 0 } else { self.in_rings_max() };
-        live.redirect_errors = live.selected.saturating_sub(found + on_the_way);
-        live.nic_lost = self.interface.lost().saturating_sub(self.lost_before);
-        live.aggregator_lost = self.outboxes.iter().map(|outbox| outbox.lost()).sum();
+        for port in &self.ports {
+            let (of_port, outcomes) = self.of_port(port, is_end)?;
+            live.add_interface(&of_port);
+            stats.add_program(&outcomes);
+            stats.interfaces.push((port.name().to_owned(), of_port));
+        }
+        let (gaps, gaps_ns) = self.gaps();
+        (live.gaps, live.gap_ms) = (gaps, gaps_ns / 1_000_000);
+        live.aggregator_lost = self.hands.iter().map(|hand| hand.outbox.lost()).sum();
         live.reporter_lost = self.aggregator.lost.load(Ordering::Relaxed);
         stats.aggregate = self.aggregator.counts();
         stats.census = self.aggregator.census();
@@ -92,7 +90,31 @@ impl Vantage {
         Ok(stats)
     }
 
+    /// What was counted of one interface; and what the program did there, by outcome.
+    fn of_port(&self, port: &Port, is_end: bool) -> anyhow::Result<(Live, Outcomes)> {
+        let (mut live, place) = (Live::default(), port.place as usize);
+        let outcomes =
+            self.counters.read(port.place, &mut live).context("reading the program's counters")?;
+        let mut in_rings_max = 0;
+        for (hand, shown) in self.hands.iter().zip(self.shown()) {
+            live.received += shown.received[place];
+            live.bad_heads += shown.bad_heads[place];
+            if hand.place == place {
+                in_rings_max += self.ring_size;
+                live.rx_ring_full += shown.losses.ring_full;
+                live.rx_dropped += shown.losses.dropped;
+                live.fill_ring_empty += shown.losses.fill_ring_empty;
+            }
+        }
+        let found = live.received + live.rx_ring_full + live.rx_dropped;
+        let on_the_way = if is_end { 0 } else { in_rings_max };
+        live.redirect_errors = live.selected.saturating_sub(found + on_the_way);
+        live.nic_lost = port.lost;
+        Ok((live, outcomes))
+    }
+
     pub(super) fn shown(&self) -> impl Iterator<Item = Shown> + '_ {
-        self.shown.iter().map(|shown| shown.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let shown = |hand: &Hand| hand.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.hands.iter().map(shown)
     }
 }

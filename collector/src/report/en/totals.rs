@@ -44,6 +44,28 @@ pub fn dropped(live: &Live) -> String {
     format!("{} not needed, {} passed on", live.dropped, live.passed)
 }
 
+/// What came in by one of several interfaces.
+#[must_use]
+pub fn interface(name: &str, live: &Live, lost: &str) -> String {
+    let Live { seen, selected, received, .. } = live;
+    format!("{name}: {seen} frames seen, {selected} selected, {received} received; lost: {lost}")
+}
+
+/// The capture on an interface was interrupted, or goes on.
+#[must_use]
+pub fn interruption(iface: &str, why: &str, gap_ns: Option<u64>) -> String {
+    match gap_ns {
+        None => format!("interface {iface}: {why}; nothing is seen there until capturing goes on"),
+        Some(gap_ns) => {
+            let s = gap_ns as f64 / 1e9;
+            format!(
+                "interface {iface}: nothing was seen for {s:.3} s, because {why}; findings that \
+                 reach back into that time are less sure"
+            )
+        }
+    }
+}
+
 /// The losses of the last seconds.
 #[must_use]
 pub fn lost_lately(places: &str, loss: &LossWindow) -> String {

@@ -183,6 +183,7 @@ fn doubt(reason: &'static str) -> &'static str {
     match reason {
         "answer_not_seen" => "没有看到应答",
         "capture_loss" => "抓包有丢失",
+        "capture_gap" => "抓包曾中断",
         "holder_may_be_gone" => "占用方可能早已不在",
         "host_often_contradicts_model" => "该主机常与模型矛盾",
         "mid_stream" => "旧连接没有从头看到",

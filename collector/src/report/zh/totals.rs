@@ -44,6 +44,25 @@ pub fn dropped(live: &Live) -> String {
     format!("不需要 {} 帧，放行 {} 帧", live.dropped, live.passed)
 }
 
+/// What came in by one of several interfaces.
+#[must_use]
+pub fn interface(name: &str, live: &Live, lost: &str) -> String {
+    let Live { seen, selected, received, .. } = live;
+    format!("{name}：看到 {seen} 帧，选取 {selected} 帧，收到 {received} 帧；丢失：{lost}")
+}
+
+/// The capture on an interface was interrupted, or goes on.
+#[must_use]
+pub fn interruption(iface: &str, why: &str, gap_ns: Option<u64>) -> String {
+    match gap_ns {
+        None => format!("接口 {iface}：{why}；恢复抓包之前看不到任何报文"),
+        Some(gap_ns) => {
+            let s = gap_ns as f64 / 1e9;
+            format!("接口 {iface}：{why}，有 {s:.3} 秒看不到报文；涉及这段时间的发现可信度降低")
+        }
+    }
+}
+
 /// The losses of the last seconds.
 #[must_use]
 pub fn lost_lately(places: &str, loss: &LossWindow) -> String {
