@@ -101,7 +101,7 @@ impl Entry {
 
     /// Takes in the connection's own SYN, which came after other segments of it.
     pub fn adopt_syn(&mut self, record: &Record, sender: Side, now_us: u64) {
-        if self.client().is_none() {
+        if self.marks().client().is_none() {
             self.learn_client(sender, record.seq);
             let (before, then_us) = (self.state(), self.last_us(now_us));
             let state = self.handshake(before, record, sender, then_us);
@@ -125,8 +125,9 @@ impl Entry {
         let sent = record.seq.wrapping_add(record.sequence_len());
         let [own, peers] = self.nexts(sender);
         let is_ack = record.has_flags(flags::ACK);
-        let own_moves = !self.seen(sender) | is_newer(sent, own);
-        let peers_moves = is_ack & (!self.seen(sender.peer()) | is_newer(record.ack, peers));
+        let own_moves = !self.marks().seen(sender) | is_newer(sent, own);
+        let peers_moves =
+            is_ack & (!self.marks().seen(sender.peer()) | is_newer(record.ack, peers));
         let own = if own_moves { sent } else { own };
         let peers = if peers_moves { record.ack } else { peers };
         self.set_nexts(sender, [own, peers]);
@@ -149,7 +150,7 @@ impl Entry {
             }
             return;
         };
-        if state >= State::FinWait1 && sender != self.closer() {
+        if state >= State::FinWait1 && sender != self.marks().closer() {
             self.mark(marks::TIMESTAMP_FRESH, true);
         }
         let [of_own, of_peer] = [sender, sender.peer()].map(|s| marks::TIMESTAMPS << s.index());
@@ -175,7 +176,7 @@ impl Entry {
         if shift.is_none() {
             self.set_scale(sender.peer(), 0);
         }
-        if self.client().is_none() {
+        if self.marks().client().is_none() {
             self.learn_client(sender.peer(), record.ack.wrapping_sub(1));
         }
         self.mark(marks::SYN_ACK_SEEN, true);
@@ -186,7 +187,7 @@ impl Entry {
     /// What the acknowledgment field completes (RFC 9293, 3.10.7.4, fifth).
     #[inline(always)]
     fn acknowledge(&self, state: State, all: bool, sender: Side) -> State {
-        let from_closer = sender == self.closer();
+        let from_closer = sender == self.marks().closer();
         match state {
             // SYN-SENT, SYN-RECEIVED: anything after the SYNs means that data may flow.
             State::SynSent | State::SynReceived => State::Established,
@@ -207,8 +208,8 @@ impl Entry {
         let half_closed = matches!(state, State::FinWait1 | State::FinWait2);
         let other = sender.peer();
         half_closed
-            && sender == self.closer()
-            && self.seen(other)
+            && sender == self.marks().closer()
+            && self.marks().seen(other)
             && record.has_flags(flags::ACK)
             && record.ack == self.next(other).wrapping_add(1)
     }
@@ -226,13 +227,13 @@ impl Entry {
                 self.mark(marks::TIMESTAMP_FRESH, false);
                 State::FinWait1
             }
-            State::FinWait1 if sender != self.closer() => {
+            State::FinWait1 if sender != self.marks().closer() => {
                 // A FIN that acknowledges the closer's FIN came through `acknowledge` first.
                 self.mark(marks::BOTH_CLOSED, true);
                 self.freshen(record);
                 State::Closing
             }
-            State::FinWait2 if sender != self.closer() => {
+            State::FinWait2 if sender != self.marks().closer() => {
                 self.freshen(record);
                 State::LastAck
             }
@@ -250,7 +251,7 @@ impl Entry {
     /// Which segments to a holder in TIME-WAIT set its timer anew (`tcp_timewait_state_process`).
     #[inline(never)]
     fn rearmed_by(mut self, record: &Record, sender: Side, now_us: u64) -> Self {
-        if sender == self.closer() && !self.is(marks::BOTH_CLOSED) {
+        if sender == self.marks().closer() && !self.is(marks::BOTH_CLOSED) {
             return self;
         }
         let paws = self.paws_rejects(record, sender);
@@ -281,7 +282,7 @@ impl Entry {
         let exact = record.seq == expected;
         let believed = match self.state() {
             // The holder itself says that it holds nothing.
-            State::TimeWait | State::LastAck if sender == self.closer() => true,
+            State::TimeWait | State::LastAck if sender == self.marks().closer() => true,
             // TIME-WAIT believes only the exact number, and PAWS comes first.
             State::TimeWait => exact && !self.paws_rejects(record, sender),
             _ => {
@@ -290,7 +291,7 @@ impl Entry {
                     SCALE_UNKNOWN => RST_SLACK,
                     scale => (u32::from(self.window(peer)) << scale).max(1),
                 };
-                !self.seen(sender) || ahead(record.seq, expected).unsigned_abs() <= slack
+                !self.marks().seen(sender) || ahead(record.seq, expected).unsigned_abs() <= slack
             }
         };
         if believed && self.state() != State::Reset {

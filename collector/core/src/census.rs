@@ -240,7 +240,7 @@ fn index(state: State, step: &Step) -> Option<usize> {
         State::SynReceived => Some(1),
         State::Established => Some(2),
         State::FinWait1 => Some(3),
-        State::FinWait2 => Some(4 + holder(step.flow.closer(), step.client)),
+        State::FinWait2 => Some(4 + holder(step.flow.marks.closer(), step.client)),
         State::LastAck => Some(6),
         State::Closing => Some(7),
         State::TimeWait | State::Reset => None,

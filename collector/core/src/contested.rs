@@ -162,7 +162,7 @@ fn hear(contest: &mut Contest, flow: &mut Flow, seen: &Seen<'_>) -> Heard {
             if contest.is_same_syn(record) {
                 return go_on(contest.syn_again(record, flow, now_us));
             }
-            let late = flow.client() == Some(sender) && flow.isn == record.seq;
+            let late = flow.marks.client() == Some(sender) && flow.isn == record.seq;
             let then = if late { Then::GoOn } else { Then::BeginAnew };
             return Heard { event: (!late).then_some(Event::Failed), then };
         }
@@ -178,7 +178,7 @@ fn hear(contest: &mut Contest, flow: &mut Flow, seen: &Seen<'_>) -> Heard {
     }
     // The ACK of the old FIN, overtaken by the SYN, looks like a challenge ACK. The first is taken for
     // that ACK: a holder that refuses will say so again.
-    let owes_ack = flow.state == State::LastAck && sender == flow.closer();
+    let owes_ack = flow.state == State::LastAck && sender == flow.marks.closer();
     let event = if owes_ack && !record.has_flags(flags::RST) {
         None
     } else {

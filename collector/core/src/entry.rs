@@ -3,7 +3,7 @@
 //! [`Flow`] is the same unpacked, for whoever asks many things of it. What a segment does to an entry
 //! stands in `advance`.
 
-use crate::flow::{End, Flow, IDLE_UNKNOWN, SCALE_UNKNOWN, State, marks};
+use crate::flow::{End, Flow, IDLE_UNKNOWN, Marks, SCALE_UNKNOWN, State, marks};
 use crate::tuple::Side;
 
 /// Words of an entry.
@@ -66,11 +66,18 @@ impl Entry {
         State::from_bits(self.0[word::STATE] >> STATE_AT & 15)
     }
 
+    /// The facts about it.
+    #[inline]
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        Marks((self.0[word::STATE] >> MARKS_AT & 0xfff) as u16)
+    }
+
     /// Whether any of these marks is set.
     #[inline]
     #[must_use]
     pub fn is(&self, mark: u16) -> bool {
-        self.0[word::STATE] & u64::from(mark) << MARKS_AT != 0
+        self.marks().is(mark)
     }
 
     /// Sets or clears marks.
@@ -79,27 +86,6 @@ impl Entry {
         let bits = u64::from(mark) << MARKS_AT;
         let kept = self.0[word::STATE] & !bits;
         self.0[word::STATE] = kept | if on { bits } else { 0 };
-    }
-
-    /// The end that sent the first FIN; meaningful from [`State::FinWait1`] on.
-    #[inline]
-    #[must_use]
-    pub fn closer(&self) -> Side {
-        Side::from_bit(self.is(marks::CLOSER_IS_B))
-    }
-
-    /// The end that sent the SYN, if known.
-    #[inline]
-    #[must_use]
-    pub fn client(&self) -> Option<Side> {
-        self.is(marks::CLIENT_KNOWN).then(|| Side::from_bit(self.is(marks::CLIENT_IS_B)))
-    }
-
-    /// Whether `side` was ever seen sending.
-    #[inline]
-    #[must_use]
-    pub fn seen(&self, side: Side) -> bool {
-        self.is(marks::SEEN << side.index())
     }
 
     /// The last TSval of `side`, if its segments carry timestamps.
@@ -270,7 +256,7 @@ impl Flow {
     pub fn pack(&self) -> Entry {
         let [a, b] = &self.ends;
         let scales = u64::from(a.scale & 15) | u64::from(b.scale & 15) << 4;
-        let marks = u64::from(self.marks & 0xfff) << MARKS_AT;
+        let marks = u64::from(self.marks.0 & 0xfff) << MARKS_AT;
         let kind = (self.state as u64) << STATE_AT | marks | scales;
         Entry([
             time_and(self.first_us, u64::from(self.idle_ms)),
@@ -301,7 +287,7 @@ impl Flow {
             isn: entry.isn(),
             ends: [end(Side::A), end(Side::B)],
             state: entry.state(),
-            marks: (entry.0[word::STATE] >> MARKS_AT & 0xfff) as u16,
+            marks: entry.marks(),
         }
     }
 }

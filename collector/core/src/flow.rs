@@ -95,6 +95,49 @@ pub mod marks {
     pub const SYN_ACK_SEEN: u16 = 1 << 11;
 }
 
+/// The facts about a flow, of [`marks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks(pub u16);
+
+impl Marks {
+    /// Whether any of these is set.
+    #[inline]
+    #[must_use]
+    pub fn is(self, mask: u16) -> bool {
+        self.0 & mask != 0
+    }
+
+    /// The end that sent the first FIN; meaningful from [`State::FinWait1`] on.
+    #[inline]
+    #[must_use]
+    pub fn closer(self) -> Side {
+        Side::from_bit(self.is(marks::CLOSER_IS_B))
+    }
+
+    /// The end that sent the SYN, if known.
+    #[inline]
+    #[must_use]
+    pub fn client(self) -> Option<Side> {
+        self.is(marks::CLIENT_KNOWN).then(|| Side::from_bit(self.is(marks::CLIENT_IS_B)))
+    }
+
+    /// Whether `side` was ever seen sending.
+    #[inline]
+    #[must_use]
+    pub fn seen(self, side: Side) -> bool {
+        self.is(marks::SEEN << side.index())
+    }
+
+    /// The ends that hold a connection in `state` in TIME-WAIT.
+    #[inline]
+    #[must_use]
+    pub fn time_waits(self, state: State) -> [Option<Side>; 2] {
+        let held = state == State::TimeWait;
+        let both = held && self.is(marks::BOTH_CLOSED);
+        [held.then_some(self.closer()), both.then_some(self.closer().peer())]
+    }
+}
+
 /// What is remembered of one end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct End {
@@ -127,8 +170,8 @@ pub struct Flow {
     pub ends: [End; 2],
     /// Where it stands.
     pub state: State,
-    /// See [`marks`].
-    pub marks: u16,
+    /// The facts about it.
+    pub marks: Marks,
 }
 
 impl Flow {
@@ -136,43 +179,19 @@ impl Flow {
     #[inline]
     #[must_use]
     pub fn is(&self, mark: u16) -> bool {
-        self.marks & mark != 0
+        self.marks.is(mark)
     }
 
     /// Sets or clears `mark`.
     #[inline]
     pub fn mark(&mut self, mark: u16, on: bool) {
-        self.marks = if on { self.marks | mark } else { self.marks & !mark };
-    }
-
-    /// The end that sent the first FIN; meaningful from [`State::FinWait1`] on.
-    #[inline]
-    #[must_use]
-    pub fn closer(&self) -> Side {
-        Side::from_bit(self.is(marks::CLOSER_IS_B))
+        self.marks.0 = if on { self.marks.0 | mark } else { self.marks.0 & !mark };
     }
 
     /// The ends that hold it in TIME-WAIT now.
     #[must_use]
     pub fn time_waits(&self) -> [Option<Side>; 2] {
-        let held = self.state == State::TimeWait;
-        let closer = self.closer();
-        let both = held && self.is(marks::BOTH_CLOSED);
-        [held.then_some(closer), both.then_some(closer.peer())]
-    }
-
-    /// The end that sent the SYN, if known.
-    #[inline]
-    #[must_use]
-    pub fn client(&self) -> Option<Side> {
-        self.is(marks::CLIENT_KNOWN).then(|| Side::from_bit(self.is(marks::CLIENT_IS_B)))
-    }
-
-    /// Whether `side` was ever seen sending.
-    #[inline]
-    #[must_use]
-    pub fn seen(&self, side: Side) -> bool {
-        self.is(marks::SEEN << side.index())
+        self.marks.time_waits(self.state)
     }
 
     /// The last TSval of `side`, if its segments carry timestamps.

@@ -112,7 +112,7 @@ impl Watch {
                 Contest::open(seen.tuple(), &flow, holder, model, seen.record, seen.now_us);
             return self.contest(seen, place, flow, contest, out);
         }
-        let held_by_sender = flow.state == State::TimeWait && flow.closer() == seen.sender;
+        let held_by_sender = flow.state == State::TimeWait && flow.marks.closer() == seen.sender;
         self.counters.self_reuse += u64::from(held_by_sender);
         let old_next = flow.end(seen.sender).next;
         if held_by_sender && seen.record.seq == old_next.wrapping_add(RECYCLED_ISN_AHEAD) {

@@ -26,7 +26,7 @@ pub enum Sender {
 /// The state in which the destination of a SYN from `initiator` holds this flow, if it does.
 #[must_use]
 pub fn holder(flow: &Flow, initiator: Side, now_us: u64) -> Option<Holder> {
-    let closer_is_asked = flow.closer() != initiator;
+    let closer_is_asked = flow.marks.closer() != initiator;
     match (flow.state, closer_is_asked) {
         (State::FinWait1, true) | (State::LastAck, false) if is_overdue(flow, now_us) => None,
         (State::SynSent | State::Reset, _) => None,
@@ -85,7 +85,7 @@ pub fn sender(flow: &Flow, initiator: Side, syn: &Record, now_us: u64) -> Sender
         let goes_on = (0..=i64::try_from(most).unwrap_or(i64::MAX)).contains(&moved);
         return if goes_on { Sender::Same("tsval") } else { Sender::Different("tsval") };
     }
-    if flow.client() == Some(initiator) {
+    if flow.marks.client() == Some(initiator) {
         let line_bytes = now_us.saturating_sub(flow.first_us) * 125 / 8;
         let off = ahead(syn.seq, flow.isn.wrapping_add(line_bytes as u32));
         if off.unsigned_abs() < 1 << 18 {

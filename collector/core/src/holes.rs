@@ -27,10 +27,10 @@ pub fn hole(entry: &Entry, seen: &Seen<'_>) -> Option<What> {
     if !plain || entry.state() > State::Established {
         return None;
     }
-    let whole = entry.is(marks::SYN_ACK_SEEN) && entry.client().is_some();
+    let whole = entry.is(marks::SYN_ACK_SEEN) && entry.marks().client().is_some();
     let young = seen.now_us.saturating_sub(entry.first_us(seen.now_us)) <= YOUNG_US;
     let peer = seen.sender.peer();
-    if !whole || !young || !entry.seen(seen.sender) || !entry.seen(peer) {
+    if !whole || !young || !entry.marks().seen(seen.sender) || !entry.marks().seen(peer) {
         return None;
     }
     let beyond = ahead(record.ack, entry.next(peer));

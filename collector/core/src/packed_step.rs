@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use xdpwatch_prog::record::Record;
 
 use crate::entry::Entry;
-use crate::flow::{Flow, State, marks};
+use crate::flow::{Flow, State};
 use crate::relation::Seen;
 use crate::step::{Step, What, client_of};
 use crate::tuple::{Key, Side, Tuple};
@@ -72,7 +72,7 @@ impl PackedStep {
         let since_us = seen.now_us.saturating_sub(old.changed_us(seen.now_us));
         let what = What::Opened { previous_us: Some(since_us) };
         let step = Self::of(seen, what, None, old.silent_us(seen.now_us), entry);
-        Self { freed: time_waits(old), ..step.after(old) }
+        Self { freed: old.marks().time_waits(old.state()), ..step.after(old) }
     }
 
     /// The step of a SYN that follows `previous`.
@@ -97,7 +97,7 @@ impl PackedStep {
             vlans: [0; 2],
             vlan_count: 0,
             has_ts_val: false,
-            sender: client_of(entry.client(), key.ports()),
+            sender: client_of(entry.marks().client(), key.ports()),
             flags: 0,
             before: Some(state),
             freed: [None; 2],
@@ -118,7 +118,7 @@ impl PackedStep {
         Step {
             what: self.what,
             sender: self.sender,
-            client: client_of(flow.client(), [tuple.a.port, tuple.b.port]),
+            client: client_of(flow.marks.client(), [tuple.a.port, tuple.b.port]),
             flags: self.flags,
             seq: self.seq,
             ts_val: self.has_ts_val.then_some(self.ts_val),
@@ -131,12 +131,4 @@ impl PackedStep {
             flow,
         }
     }
-}
-
-/// As [`Flow::time_waits`].
-fn time_waits(entry: &Entry) -> [Option<Side>; 2] {
-    let held = entry.state() == State::TimeWait;
-    let closer = entry.closer();
-    let both = held && entry.is(marks::BOTH_CLOSED);
-    [held.then_some(closer), both.then_some(closer.peer())]
 }

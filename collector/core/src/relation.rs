@@ -58,7 +58,7 @@ pub enum Relation {
 #[must_use]
 pub fn relation(entry: &Entry, seen: &Seen<'_>) -> Relation {
     let since_us = |then: u64| seen.now_us.saturating_sub(then);
-    match entry.client() {
+    match entry.marks().client() {
         Some(client) if client == seen.sender && entry.isn() == seen.record.seq => {
             match entry.state() {
                 State::SynSent | State::SynReceived => Relation::Repeated,
@@ -74,7 +74,7 @@ pub fn relation(entry: &Entry, seen: &Seen<'_>) -> Relation {
         }
         None if since_us(entry.first_us(seen.now_us)) < LATE_SYN_US => {
             let sent = ahead(entry.next(seen.sender), seen.record.seq);
-            let is_its_syn = entry.seen(seen.sender) && (1..LATE_SYN_BYTES).contains(&sent);
+            let is_its_syn = entry.marks().seen(seen.sender) && (1..LATE_SYN_BYTES).contains(&sent);
             if is_its_syn { Relation::Late } else { Relation::New }
         }
         _ => Relation::New,
@@ -89,8 +89,8 @@ pub fn begins_unseen(entry: &Entry, seen: &Seen<'_>) -> bool {
         return false;
     }
     let isn = seen.record.ack.wrapping_sub(1);
-    let own = entry.client() == Some(seen.sender.peer()) && entry.isn() == isn;
-    let mid_stream = entry.client().is_none() && entry.state() < State::FinWait1;
+    let own = entry.marks().client() == Some(seen.sender.peer()) && entry.isn() == isn;
+    let mid_stream = entry.marks().client().is_none() && entry.state() < State::FinWait1;
     !own && !mid_stream
 }
 
@@ -103,7 +103,7 @@ pub fn answers_for_unknown(entry: &Entry, seen: &Seen<'_>) -> bool {
     if record.flags & shape != flags::ACK || entry.state() != State::SynSent {
         return false;
     }
-    let from_server = entry.client() == Some(seen.sender.peer());
+    let from_server = entry.marks().client() == Some(seen.sender.peer());
     let timely = seen.now_us.saturating_sub(entry.last_us(seen.now_us)) <= ANSWER_US;
     let past_syn = ahead(record.ack, entry.isn());
     record.payload_len == 0 && from_server && timely && !(0..=UNSEEN_BYTES).contains(&past_syn)

@@ -61,7 +61,7 @@ impl Saved {
 mod tests {
     use super::*;
     use crate::finding::Endpoint;
-    use crate::flow::{End, State};
+    use crate::flow::{End, Marks, State};
 
     const NEAR_NS: u64 = 1_700_000_000_000_000_000;
 
@@ -77,7 +77,7 @@ mod tests {
             isn: 77,
             ends: [end(100), end(1 << 31)],
             state: State::TimeWait,
-            marks: 0x5a5,
+            marks: Marks(0x5a5),
         };
         let end = |port| Endpoint { addr, port };
         Saved { tuple: Tuple::between(end(80), end(40_000), 7).0, flow }

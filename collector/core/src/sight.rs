@@ -31,7 +31,7 @@ impl Shown {
     #[must_use]
     pub fn by(step: &Step) -> Option<Self> {
         let (client, server) = (step.client, step.client.peer());
-        let seen = |side| step.flow.seen(side);
+        let seen = |side| step.flow.marks.seen(side);
         match (step.what, step.before) {
             (What::Moved, Some(_)) if !step.is_from_client() && seen(client) => Some(Self::Both),
             (What::Moved, Some(State::SynSent)) if !seen(server) => Some(Self::ClientOnly),

@@ -16,7 +16,7 @@ const APART_US: u64 = 1;
 #[must_use]
 pub fn earlier(finding: &Finding, tuple: &Tuple, flow: &Flow) -> Vec<Record> {
     let initiator = Side::from_bit(finding.src == tuple.b);
-    let client = flow.client().unwrap_or(initiator);
+    let client = flow.marks.client().unwrap_or(initiator);
     let mut script = Script { finding, tuple, flow, records: Vec::new() };
     script.open(client);
     script.close();
@@ -36,7 +36,7 @@ impl Script<'_> {
         let Flow { first_us, isn, .. } = *self.flow;
         let server = client.peer();
         let isn_of_server = self.before_fin(server).wrapping_sub(1);
-        if self.flow.client().is_some() {
+        if self.flow.marks.client().is_some() {
             self.say(client, first_us, flags::SYN, isn, 0);
         }
         if self.flow.is(marks::SYN_ACK_SEEN) {
@@ -48,7 +48,7 @@ impl Script<'_> {
         }
         let at_us = self.before_close_us();
         let (last, ack) = (self.before_fin(client), self.before_fin(server));
-        if self.flow.client().is_some() {
+        if self.flow.marks.client().is_some() {
             let mut seq = isn.wrapping_add(1);
             while last.wrapping_sub(seq) > STEP {
                 seq = seq.wrapping_add(STEP);
@@ -62,7 +62,7 @@ impl Script<'_> {
     /// What each end sent to close, as far as the state says that it did.
     fn close(&mut self) {
         let Flow { state, changed_us, .. } = *self.flow;
-        let closer = self.flow.closer();
+        let closer = self.flow.marks.closer();
         let other = closer.peer();
         let (closer_next, other_next) = (self.next(closer), self.next(other));
         let [closer_fin, other_fin] = [closer, other].map(|side| self.before_fin(side));
@@ -110,7 +110,7 @@ impl Script<'_> {
     /// The number of this end's FIN, or of its next byte if it sent none.
     fn before_fin(&self, side: Side) -> u32 {
         let closed = match self.flow.state {
-            State::FinWait1 | State::FinWait2 => side == self.flow.closer(),
+            State::FinWait1 | State::FinWait2 => side == self.flow.marks.closer(),
             State::LastAck | State::Closing | State::TimeWait => true,
             _ => false,
         };
@@ -139,7 +139,7 @@ impl Script<'_> {
 
     /// A segment from `from`; of an end that was never seen there are none. Times don't go back.
     fn say(&mut self, from: Side, at_us: u64, tcp_flags: u8, seq: u32, ack: u32) {
-        if !self.flow.seen(from) {
+        if !self.flow.marks.seen(from) {
             return;
         }
         let Self { finding, tuple, flow, .. } = *self;
@@ -175,7 +175,7 @@ impl Script<'_> {
     fn add_options(&self, from: Side, record: &mut Record) {
         let flow = self.flow;
         // Timestamps of the other end since the FIN, if none were seen, were none of the holder's.
-        let closing = from != flow.closer()
+        let closing = from != flow.marks.closer()
             && self.records.iter().any(|earlier| earlier.has_flags(flags::FIN));
         if let Some(ts_val) = flow.timestamp(from)
             && (!closing || flow.is(marks::TIMESTAMP_FRESH))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use xdpwatch_core::finding::Endpoint;
-use xdpwatch_core::flow::{End, Flow, State, marks};
+use xdpwatch_core::flow::{End, Flow, Marks, State, marks};
 use xdpwatch_core::saved::Saved;
 use xdpwatch_core::tuple::Tuple;
 use xdpwatch_core::watch::{Config, Watch, owner_of};
@@ -45,7 +45,7 @@ fn any_saved() -> impl Strategy<Value = Saved> {
             isn,
             ends,
             state: State::ALL[state],
-            marks: marks & !marks::CONTESTED,
+            marks: Marks(marks & !marks::CONTESTED),
         };
         let end = |n: usize| {
             let mut addr = [if is_v4 { 0 } else { 0x20 }; 16];

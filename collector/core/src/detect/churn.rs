@@ -90,7 +90,7 @@ impl Detector for Churn {
             self.period_end_us = (at_us / PERIOD_US + 1) * PERIOD_US;
         }
         match step.what {
-            What::Opened { previous_us } if step.flow.client().is_some() => {
+            What::Opened { previous_us } if step.flow.marks.client().is_some() => {
                 let reuse_us = previous_us.filter(|us| *us <= self.reuse_us);
                 // A port that never took a connection is no service: a scan shall take no places.
                 let service = Service::of(step, seen.tuple);
@@ -226,7 +226,7 @@ impl Period {
     fn closes(&mut self, seen: &Seen<'_>, world: &World<'_>) {
         let Seen { at_us, tuple, step } = *seen;
         let flow: &Flow = &step.flow;
-        let by_server = flow.closer() != step.client;
+        let by_server = flow.marks.closer() != step.client;
         self.closed[usize::from(by_server)] += 1;
         self.life_ms.add(at_us.saturating_sub(flow.first_us) / 1000);
         // A FIN takes a sequence number too.

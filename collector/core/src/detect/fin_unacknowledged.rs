@@ -127,7 +127,7 @@ impl FinUnacknowledged {
             subject: Subject::connection(seen),
             sender: step.sender,
             closer: if step.is_from_client() { "client" } else { "server" },
-            peer_seen: step.flow.seen(step.sender.peer()),
+            peer_seen: step.flow.marks.seen(step.sender.peer()),
             first_us,
             last_us: first_us,
             retransmissions: 0,
@@ -142,7 +142,7 @@ impl FinUnacknowledged {
 
 /// Whether the repeated FIN still waits for its acknowledgment.
 fn is_unacknowledged(step: &Step) -> bool {
-    let from_closer = step.sender == step.flow.closer();
+    let from_closer = step.sender == step.flow.marks.closer();
     match step.flow.state {
         flow::State::FinWait1 => from_closer,
         flow::State::LastAck => !from_closer,

@@ -151,7 +151,7 @@ impl Detector for HalfClosed {
 impl HalfClosed {
     fn begin(&mut self, seen: &Seen<'_>, world: &World<'_>) {
         let Seen { at_us, tuple, step } = *seen;
-        let (closer, waiting_for) = if step.flow.closer() == step.client {
+        let (closer, waiting_for) = if step.flow.marks.closer() == step.client {
             ("client", "server")
         } else {
             ("server", "client")

@@ -333,8 +333,8 @@ fn closed_by(contest: &Contest, flow: &crate::flow::Flow) -> Fact {
     if flow.is(marks::BOTH_CLOSED) {
         return Fact::Word("both");
     }
-    let client: Side = flow.client().unwrap_or(contest.initiator);
-    Fact::Word(if flow.closer() == client { "client" } else { "server" })
+    let client: Side = flow.marks.client().unwrap_or(contest.initiator);
+    Fact::Word(if flow.marks.closer() == client { "client" } else { "server" })
 }
 
 fn number(value: Option<i64>) -> Fact {

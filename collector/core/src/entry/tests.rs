@@ -18,17 +18,17 @@ proptest! {
     ) {
         let flow = Flow {
             first_us: now - back[0], last_us: now - back[1], changed_us: now - back[2],
-            rearmed_ms, idle_ms, isn, ends: [a, b], state: State::ALL[state], marks,
+            rearmed_ms, idle_ms, isn, ends: [a, b], state: State::ALL[state], marks: Marks(marks),
         };
         let entry = flow.pack();
         prop_assert_eq!(Flow::unpack(&entry, now), flow);
         prop_assert_eq!(entry.armed_us(now), flow.armed_us());
         prop_assert_eq!(entry.silent_us(now), now - flow.last_us);
-        prop_assert_eq!(entry.client(), flow.client());
-        prop_assert_eq!(entry.closer(), flow.closer());
+        prop_assert_eq!(entry.marks().client(), flow.marks.client());
+        prop_assert_eq!(entry.marks().closer(), flow.marks.closer());
         for side in [Side::A, Side::B] {
             prop_assert_eq!(entry.timestamp(side), flow.timestamp(side));
-            prop_assert_eq!(entry.seen(side), flow.seen(side));
+            prop_assert_eq!(entry.marks().seen(side), flow.marks.seen(side));
         }
     }
 

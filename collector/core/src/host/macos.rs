@@ -3,7 +3,7 @@
 //! Read in xnu-11417, `tcp_input()`: PAWS drops in silence, else an ACK, and the segment lifetime is 15 s.
 //! Nobody asked it live.
 
-use super::{Attempt, Held, Refusal, Verdict, by_sequence, in_time_wait};
+use super::{Attempt, Held, Verdict, by_sequence, in_time_wait};
 use crate::flow::SECOND_US;
 use crate::seq::ahead;
 
@@ -25,12 +25,6 @@ pub fn verdict(held: &Held, attempt: &Attempt) -> Verdict {
             }
         }
     })
-}
-
-/// What a SYN gets that the verdict refuses.
-#[must_use]
-pub fn refusal(verdict: Verdict) -> Refusal {
-    if verdict == Verdict::RefusePaws { Refusal::Silence } else { Refusal::Ack }
 }
 
 #[cfg(test)]

@@ -147,6 +147,11 @@ pub enum Refusal {
     Silence,
 }
 
+/// Where PAWS comes before the answer, what it drops gets none.
+fn silent_for_paws(verdict: Verdict) -> Refusal {
+    if verdict == Verdict::RefusePaws { Refusal::Silence } else { Refusal::Ack }
+}
+
 fn by_sequence(accepts: bool) -> Verdict {
     if accepts { Verdict::Accept } else { Verdict::RefuseSequence }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Attempt, Held, Refusal, Verdict, a10, f5, freebsd, haproxy, linux, linux_recycle, macos,
-    openbsd, windows,
+    openbsd, silent_for_paws, windows,
 };
 
 macro_rules! models {
@@ -114,8 +114,7 @@ impl Model {
             Self::LinuxRecycle => linux_recycle::refusal(verdict),
             Self::Haproxy => haproxy::refusal(verdict),
             Self::FreeBsd => freebsd::refusal(verdict),
-            Self::OpenBsd => openbsd::refusal(verdict),
-            Self::MacOs => macos::refusal(verdict),
+            Self::OpenBsd | Self::MacOs => silent_for_paws(verdict),
             Self::Windows => windows::refusal(verdict),
             Self::F5 | Self::F5FastL4 => f5::refusal(verdict),
             Self::A10 => a10::refusal(verdict),

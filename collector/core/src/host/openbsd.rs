@@ -4,7 +4,7 @@
 //! Read in `tcp_input()` (case TCPS_TIME_WAIT, and the check of timestamps after it), `syn_cache_add()`,
 //! `tcp_set_iss_tsm()` and `tcp_slowtimo()` of 2022. 2 * TCPTV_MSL (30 s). Nobody asked it live.
 
-use super::{Attempt, Held, Holder, Refusal, Verdict, by_sequence, sequence_accepts};
+use super::{Attempt, Held, Holder, Verdict, by_sequence, sequence_accepts};
 use crate::flow::SECOND_US;
 
 /// Twice the segment lifetime of 30 s.
@@ -42,16 +42,11 @@ pub fn verdict(held: &Held, attempt: &Attempt) -> Verdict {
     }
 }
 
-/// What a SYN gets that the verdict refuses.
-#[must_use]
-pub fn refusal(verdict: Verdict) -> Refusal {
-    if verdict == Verdict::RefusePaws { Refusal::Silence } else { Refusal::Ack }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::host::tests::{HELD, with};
+    use crate::host::{Model, Refusal};
 
     #[test]
     fn either_newer_number_is_enough_and_only_paws_is_silent() {
@@ -67,8 +62,11 @@ mod tests {
         let open = Held { state: Holder::Established, ..HELD };
         assert_eq!(verdict(&open, &with(1, Some(1))), Verdict::RefuseInUse);
         assert_eq!(verdict(&open, &with(1, Some(-1))), Verdict::RefusePaws);
-        assert_eq!(refusal(Verdict::RefusePaws), Refusal::Silence);
-        assert_eq!(refusal(Verdict::RefuseSequence), Refusal::Ack);
+        for (verdict, gets) in
+            [(Verdict::RefusePaws, Refusal::Silence), (Verdict::RefuseSequence, Refusal::Ack)]
+        {
+            assert_eq!(Model::OpenBsd.refusal(verdict), gets);
+        }
     }
 
     #[test]
