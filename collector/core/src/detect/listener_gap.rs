@@ -1,7 +1,9 @@
 //! `listener_gap`: a listener that lives answers SYNs with RST, or resets connections that it has just
 //! accepted, before it sent a byte: a reload or a restart.
 //!
-//! A port that never takes a connection is no listener, so a port scan says nothing. A RST by an end
+//! A port that never takes a connection is no listener, so a port scan says nothing. One that refuses one
+//! client and takes others chooses, as a firewall's reject does: a client that was not the last to be taken
+//! is waited with, until another is refused too or it is taken after all. A RST by an end
 //! that holds the earlier connection on the tuple is `tuple_reuse`'s: its step leaves that
 //! connection's state, not that of a fresh SYN.
 
@@ -22,7 +24,7 @@ use crate::tuple::Tuple;
 /// Gaps that stand at a time.
 const GAPS: usize = 1 << 10;
 
-/// Refusing ports not known to listen; apart, so that a scan pushes no gap out.
+/// Ports whose refusals may still be no gap's; apart, so that a scan pushes no gap out.
 const PORTS: usize = 1 << 14;
 
 /// A RST this late after the SYN/ACK is the application's, not the listener's.
@@ -41,7 +43,22 @@ struct Gap {
     /// When it first took a connection after the last refusal.
     alive_us: Option<u64>,
     due_us: u64,
+    /// The address refused first.
+    client: [u8; 16],
+    /// While it may be no gap: what the service did for others.
+    others: Others,
     examples: Examples,
+}
+
+/// What a service did for other clients than the one refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    /// None was ever seen to be taken.
+    Unknown,
+    /// They were taken before.
+    TakenBefore,
+    /// They are taken between the refusals.
+    TakenBetween,
 }
 
 impl Due for Gap {
@@ -135,6 +152,15 @@ impl ListenerGap {
             }
             return;
         }
+        let client = seen.tuple.end(seen.step.client).addr;
+        match self.ports.get_mut(&service) {
+            None => return,
+            Some(port) if port.others != Others::Unknown && port.client != client => {
+                port.others = Others::TakenBetween;
+                return;
+            }
+            Some(_) => {}
+        }
         // Refused for longer than a gap lasts before: it was not there yet.
         let Some(mut gap) = self.ports.remove(&service) else { return };
         if at_us.saturating_sub(gap.subject.began_us) <= self.gap_us {
@@ -159,9 +185,18 @@ impl ListenerGap {
         }
         let taken = world.services.last(&service);
         let taken = taken.filter(|taken| at_us.saturating_sub(taken.at_us) <= self.alive_us);
-        let lives = taken.is_some();
-        if !lives && let Some(port) = self.ports.get_mut(&service) {
-            return port.add(refused, seen, at_us + self.gap_us);
+        let client = seen.tuple.end(seen.step.client).addr;
+        let pending = self.ports.get_mut(&service);
+        // What it refused before while it took others says nothing of a gap now.
+        let pending = pending.filter(|port| port.client == client || !port.chooses());
+        let was_taken = taken.is_some_and(|taken| taken.client.addr == client);
+        if let Some(port) = pending {
+            port.add(refused, seen, at_us + self.gap_us);
+            let is_gap = was_taken || (port.others == Others::TakenBefore && port.client != client);
+            if is_gap && let Some(gap) = self.ports.remove(&service) {
+                self.stand(service, Gap { due_us: at_us + SILENT_US, ..gap }, at_us, out);
+            }
+            return;
         }
         let mut gap = Gap {
             subject: Subject::service(seen, at_us),
@@ -170,15 +205,20 @@ impl ListenerGap {
             last_us: at_us,
             alive_us: None,
             due_us: 0,
+            client,
+            others: if taken.is_some() { Others::TakenBefore } else { Others::Unknown },
             examples: Examples::default(),
         };
         if let Some(Taken { client, at_us: taken_us }) = taken {
             let tuple = Tuple::between(client, service.end, service.realm).0;
             gap.examples.add(Example { tuple, at_us: taken_us, sign: Sign::Accepted });
+        }
+        if was_taken {
             gap.add(refused, seen, at_us + SILENT_US);
             self.stand(service, gap, at_us, out);
         } else {
             gap.add(refused, seen, at_us + self.gap_us);
+            self.ports.remove(&service);
             self.overflow += u64::from(!self.ports.insert(service, gap));
         }
     }
@@ -215,6 +255,11 @@ fn refused(seen: &Seen<'_>, world: &World<'_>) -> Option<Refused> {
 }
 
 impl Gap {
+    /// Whether the service is seen to take others while it refuses this client.
+    fn chooses(&self) -> bool {
+        self.others == Others::TakenBetween
+    }
+
     fn add(&mut self, refused: Refused, seen: &Seen<'_>, due_us: u64) {
         let sign = match refused {
             Refused::Syn => {
