@@ -1,22 +1,20 @@
 //! What `--select control` leaves out changes no finding: every packet script and every shipped capture,
 //! once as a whole and once through the program's selection. Those that do need data segments are
-//! listed, with the reason.
+//! listed, with the reason. (The lab's cases, as recorded: `lab_cases`.)
+
+mod common;
 
 use std::path::{Path, PathBuf};
 
-use xdpwatch::capture::file::{CaptureFile, Packet};
-use xdpwatch_core::aggregate::Aggregate;
+use common::trace::Trace;
 use xdpwatch_core::detect::Limits;
 use xdpwatch_core::finding::Finding;
 use xdpwatch_core::host::{Hosts, Model};
 use xdpwatch_core::prefix::Prefix;
-use xdpwatch_core::watch::{Config, Watch};
-use xdpwatch_prog::record::Record;
-use xdpwatch_prog::wire::{Link, locate, parse_record};
+use xdpwatch_core::watch::Config;
 use xdpwatch_tools::frames;
 use xdpwatch_tools::mix::Mix;
 use xdpwatch_tools::script::{self, Kind};
-use xdpwatch_tools::selection::Selection;
 
 /// Traces whose findings differ, and why.
 const NEED_DATA: &[(&str, &str)] = &[(
@@ -24,90 +22,48 @@ const NEED_DATA: &[(&str, &str)] = &[(
     "loss told by acknowledgments of data that was not seen: only where all data is looked at",
 )];
 
-/// A trace: its segments, and whether the program selects each.
-#[derive(Default)]
-struct Trace {
-    records: Vec<(Record, bool)>,
-    end_ns: u64,
-    config: Config,
+fn of_script(path: &Path) -> Trace {
+    let text = std::fs::read_to_string(path).unwrap();
+    let option = |name: &str| text.contains(&format!("// option: {name}"));
+    let config = Config {
+        vlan_key: option("vlan-key"),
+        carries_data: option("data"),
+        all_reuse: option("all-reuse"),
+        hosts: hosts(&text),
+        ..Config::default()
+    };
+    let mut trace = Trace::new(config, Limits::default());
+    for line in script::parse(&text).unwrap() {
+        match line.kind {
+            Kind::Segment(record) => {
+                let frame = frames::ethernet(&record);
+                trace.add(&frame, frame.len() as u32, record.at_ns);
+            }
+            Kind::End(end_ns) => trace.end_ns = end_ns,
+            Kind::Expect(_) => {}
+        }
+    }
+    trace
 }
 
-impl Trace {
-    fn add(&mut self, frame: &[u8], frame_len: u32, at_ns: u64, selection: &mut Selection) {
-        let Ok(record) = parse_record(frame, frame_len, at_ns, Link::Ethernet) else { return };
-        // What the program leaves wrapped up, the host unwraps: selected by nobody here.
-        let located = locate(&frame, 0, frame_len as usize);
-        let selected = located.is_ok_and(|located| selection.selects(&located, at_ns));
-        self.records.push((record, selected));
-        self.end_ns = self.end_ns.max(at_ns);
-    }
+fn of_capture(path: &Path) -> Trace {
+    let config = Config { carries_data: true, ..Config::default() };
+    let mut trace = Trace::new(config, Limits::default());
+    trace.add_capture(path);
+    trace
+}
 
-    fn of_script(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path).unwrap();
-        let option = |name: &str| text.contains(&format!("// option: {name}"));
-        let config = Config {
-            vlan_key: option("vlan-key"),
-            carries_data: option("data"),
-            all_reuse: option("all-reuse"),
-            hosts: hosts(&text),
-            ..Config::default()
-        };
-        let (mut trace, mut selection) = (Self { config, ..Self::default() }, Selection::default());
-        for line in script::parse(&text).unwrap() {
-            match line.kind {
-                Kind::Segment(record) => {
-                    let frame = frames::ethernet(&record);
-                    trace.add(&frame, frame.len() as u32, record.at_ns, &mut selection);
-                }
-                Kind::End(end_ns) => trace.end_ns = end_ns,
-                Kind::Expect(_) => {}
-            }
-        }
-        trace
+/// Connections that carry data for minutes, come back on their tuples, and are told of when accepted.
+fn of_mix() -> Trace {
+    let config = Config { all_reuse: true, ..Config::default() };
+    let mut trace = Trace::new(config, Limits::default());
+    let mut mix = Mix::new(300).with_data(20);
+    for _ in 0..60_000 {
+        let record = mix.next_record();
+        let frame = frames::ethernet(&record);
+        trace.add(&frame, frame.len() as u32, record.at_ns);
     }
-
-    fn of_capture(path: &Path) -> Self {
-        let config = Config { carries_data: true, ..Config::default() };
-        let (mut trace, mut selection) = (Self { config, ..Self::default() }, Selection::default());
-        let mut file = CaptureFile::open(path).unwrap();
-        let mut take = |packet: Packet<'_>| {
-            trace.add(packet.bytes, packet.frame_len, packet.at_ns, &mut selection);
-        };
-        while file.some(64, &mut take).unwrap() > 0 {}
-        trace
-    }
-
-    /// Connections that carry data for minutes, come back on their tuples, and are told of when accepted.
-    fn of_mix() -> Self {
-        let config = Config { all_reuse: true, ..Config::default() };
-        let (mut trace, mut selection) = (Self { config, ..Self::default() }, Selection::default());
-        let mut mix = Mix::new(300).with_data(20);
-        for _ in 0..60_000 {
-            let record = mix.next_record();
-            let frame = frames::ethernet(&record);
-            trace.add(&frame, frame.len() as u32, record.at_ns, &mut selection);
-        }
-        trace
-    }
-
-    fn findings(&self, all: bool) -> Vec<Finding> {
-        let config =
-            Config { carries_data: self.config.carries_data && all, ..self.config.clone() };
-        let mut watch = Watch::new(Config { max_tuples: 1 << 14, ..config });
-        let mut aggregate = Aggregate::new(&Limits::default(), [0; 4]);
-        let (mut out, mut findings) = (Vec::new(), Vec::new());
-        let mut say = |finding| findings.push(finding);
-        for (record, selected) in &self.records {
-            if all || *selected {
-                watch.observe(&[*record], &mut out);
-                out.drain(..).for_each(|output| aggregate.handle(&output, &mut say));
-            }
-        }
-        watch.finish(self.end_ns, &mut out);
-        out.drain(..).for_each(|output| aggregate.handle(&output, &mut say));
-        aggregate.finish(self.end_ns, &mut say);
-        findings
-    }
+    trace
 }
 
 /// The models that a script gives to hosts.
@@ -144,13 +100,13 @@ fn findings_are_the_same_without_what_the_program_leaves_out() {
         [files("tests/captures", &[".pcap"]), files("../tools/captures", &[".pcap", ".pcap.gz"])]
             .concat();
     let mix = PathBuf::from("mix");
-    let scripts = scripts.iter().map(|path| (path, Trace::of_script(path)));
-    let captures = captures.iter().map(|path| (path, Trace::of_capture(path)));
-    let mix = std::iter::once((&mix, Trace::of_mix()));
+    let scripts = scripts.iter().map(|path| (path, of_script(path)));
+    let captures = captures.iter().map(|path| (path, of_capture(path)));
+    let mix = std::iter::once((&mix, of_mix()));
     let (mut differ, mut left_out, mut found) = (Vec::new(), 0, 0);
     for (path, trace) in scripts.chain(captures).chain(mix) {
         let (all, control) = (trace.findings(true), trace.findings(false));
-        left_out += trace.records.iter().filter(|(_, selected)| !selected).count();
+        left_out += trace.left_out();
         found += all.len();
         if all != control {
             let count = |findings: &[Finding]| findings.len();

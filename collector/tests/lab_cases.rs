@@ -1,15 +1,23 @@
 //! The field cases in the lab, with the sensor live on the mirror port: the rules that a case is
 //! about must fire, no other of severity 1 or 2 may, and once the advised setting has been applied
-//! nothing more may fire. What kernels and HAProxy did is asserted by the lab itself.
+//! nothing more may fire. What kernels and HAProxy did is asserted by the lab itself. Besides, each case is
+//! recorded: what `--select control` leaves out of it must change no finding.
 //!
 //! `XDPWATCH_LONG=1` plays them with the notes' own numbers: a minute or two each.
 #![cfg(feature = "xdp")]
 
 mod common;
 
-use common::lab::{Sensor, can_run};
+use std::path::Path;
+
+use clap::Parser;
+use common::lab::{Recording, Sensor, can_run};
+use common::trace::Trace;
 use serde_json::Value;
+use xdpwatch::args::Args;
 use xdpwatch::report::time::rfc3339;
+use xdpwatch::run::detection;
+use xdpwatch_core::watch::Config;
 use xdpwatch_tools::lab::case::{CASES, Pace};
 use xdpwatch_tools::lab::network::Network;
 
@@ -110,14 +118,36 @@ fn check(name: &str) -> Vec<Value> {
     let long = std::env::var_os("XDPWATCH_LONG").is_some();
     let prefix = format!("xwc{}-{}", std::process::id(), &name[..2]);
     let network = Network::build(&prefix, case.topology).expect("the lab is built");
+    let recorded = tempfile::NamedTempFile::new().expect("a file");
+    let recording = Recording::start(&network, recorded.path());
     let sensor = Sensor::start(&network, case.sensor);
     let pace = if long { Pace::Note } else { Pace::Short };
     let played = (case.play)(&network, pace).expect("the case plays as meant");
     played.did.iter().for_each(|sentence| println!("{sentence}"));
     let (events, _) = sensor.stop();
+    recording.stop();
+    selects_enough(case.sensor, recorded.path());
     let alerts: Vec<Value> = events.into_iter().map(|event| event.json).collect();
     hold(expected, &alerts, &rfc3339(played.cured_ns));
     alerts
+}
+
+/// The findings in all that was recorded are those in what the program selects of it.
+#[track_caller]
+fn selects_enough(flags: &[&str], recorded: &Path) {
+    let args = ["xdpwatch", "--iface", "mirror0"].iter().chain(flags);
+    let detection = detection(&Args::try_parse_from(args).expect("flags"), [0; 4]);
+    let config = Config { carries_data: true, hosts: detection.hosts, ..Config::default() };
+    let mut trace = Trace::new(config, detection.limits);
+    trace.add_capture(recorded);
+    let (all, control) = (trace.findings(true), trace.findings(false));
+    let (segments, left_out) = (trace.records.len(), trace.left_out());
+    println!("{segments} segments, {left_out} not selected, {} findings", all.len());
+    assert!(segments > 100, "hardly anything recorded");
+    for (one, other) in all.iter().zip(&control) {
+        assert_eq!(one, other, "the first finding that needs data");
+    }
+    assert_eq!(all.len(), control.len(), "findings with data segments and without");
 }
 
 /// Times as events write them are in the order of their text.

@@ -254,3 +254,52 @@ fn address_of(entry: &libc::ifaddrs) -> Option<IpAddr> {
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn clocks_go_on() {
+        let (monotonic, real) = (monotonic_ns(), realtime_ns());
+        assert!(monotonic > 0 && monotonic_ns() >= monotonic);
+        assert!(real > 1_700_000_000_000_000_000, "years after the epoch: {real}");
+    }
+
+    #[test]
+    fn a_thread_stays_where_it_is_put() {
+        let before = allowed_cpus();
+        let cpu = *before.last().expect("a processor");
+        std::thread::spawn(move || {
+            run_on(&[cpu]).expect("it is allowed there");
+            assert_eq!(allowed_cpus(), [cpu]);
+        })
+        .join()
+        .expect("pinned");
+        assert_eq!(allowed_cpus(), before, "others stay where they were");
+        for none in [&[][..], &[libc::CPU_SETSIZE as usize], &[usize::MAX]] {
+            let error = run_on(none).expect_err("no such processor");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{none:?}");
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no poll")]
+    fn what_is_readable_ends_the_wait() {
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        wait_readable([reader.as_raw_fd()], 1).expect("nothing to read is no error");
+        writer.write_all(b"x").expect("room");
+        let began = monotonic_ns();
+        wait_readable([reader.as_raw_fd()], 60_000).expect("readable");
+        assert!(monotonic_ns() - began < 30_000_000_000);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no network interfaces")]
+    fn the_loopback_interface_is_found() {
+        let addresses = interface_addresses().expect("addresses");
+        let local = ("lo".to_owned(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert!(addresses.contains(&local), "{addresses:?}");
+    }
+}

@@ -1,13 +1,14 @@
-//! The sensor as a child process on the lab's mirror port.
+//! The sensor as a child process on the lab's mirror port, and a recording of all that this port got.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use xdpwatch_tools::judge::sys::is_root;
-use xdpwatch_tools::lab::network::{MIRROR, Network, SENSOR};
+use xdpwatch_tools::lab::network::{MIDDLE, MIRROR, Network, SENSOR, SPAN};
 
 /// An event, and when its line came out of the sensor.
 pub struct Event {
@@ -67,6 +68,39 @@ impl Sensor {
         }
         events.retain(|event| event.json["event_type"] == "alert");
         (events, stats)
+    }
+}
+
+/// tcpdump before the mirror port: the sensor takes its frames from everybody behind it.
+pub struct Recording(Child);
+
+impl Recording {
+    /// Records headers into `file` from now on.
+    pub fn start(network: &Network, file: &Path) -> Self {
+        let mut child = network
+            .command(MIDDLE, "tcpdump")
+            .args(["-i", SPAN, "-s", "192", "-B", "65536", "-U", "-Z", "root"])
+            .args(["--time-stamp-precision=nano", "-w"])
+            .arg(file)
+            .arg("tcp")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("tcpdump starts");
+        let mut said = BufReader::new(child.stderr.take().expect("standard error is a pipe"));
+        let mut line = String::new();
+        while !line.contains("listening on") {
+            line.clear();
+            assert!(said.read_line(&mut line).expect("text") > 0, "tcpdump ended");
+        }
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Self(child)
+    }
+
+    /// Ends it, with everything written.
+    pub fn stop(mut self) {
+        let pid = self.0.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &pid]).status().expect("kill runs");
+        assert!(sent.success() && self.0.wait().expect("tcpdump ends").success());
     }
 }
 

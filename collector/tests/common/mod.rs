@@ -12,6 +12,7 @@ pub mod lab;
 pub mod net;
 #[cfg(feature = "webhook")]
 pub mod tls;
+pub mod trace;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
