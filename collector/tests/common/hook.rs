@@ -107,9 +107,9 @@ pub const WRONG_DOORS: [Door; 3] = [Door::WrongCertificate, Door::BrokenHandshak
 /// One connection in eight is not taken well. Most failures end one, so there are many.
 pub fn failing_doors(n: usize) -> Door {
     match n % 24 {
-        5 => Door::WrongCertificate,
-        13 => Door::BrokenHandshake,
-        21 => Door::Shut,
+        3 => Door::WrongCertificate,
+        7 => Door::BrokenHandshake,
+        11 => Door::Shut,
         _ => Door::Open,
     }
 }
