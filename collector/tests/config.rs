@@ -197,6 +197,7 @@ const FLAG_MISTAKES: &[(&str, &str)] = &[
     ("--redact=false", ""),
     ("--json=perhaps", "flag --json: unexpected value 'perhaps' for '--json' found"),
     ("-r a.pcap", "flag --"),
+    ("explian", "argument explian: "),
     ("-Z", "argument -Z: there is no such flag"),
     ("--batch", "flag --batch: its value is missing"),
 ];

@@ -64,7 +64,7 @@ fn scale() -> Scale {
 /// The n-th collision up to its refusal, and what its client does then: it gets through, or gives up.
 fn frames(n: u32) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let (client, server) =
-        ((0x0a00_0001 + (n % POOLS << 8), 40_000), (0xac10_0001 + n / POOLS, 80));
+        ((0x0a00_0001 + ((n % POOLS) << 8), 40_000), (0xac10_0001 + n / POOLS, 80));
     let mut refused: Vec<_> = collision(client, server, 0).into_iter().map(|(_, f)| f).collect();
     refused.truncate(REFUSED);
     let there = |seq, ack, flags| Segment {

@@ -85,6 +85,6 @@ fn said(error: &clap::Error) -> String {
         return format!("there is no such flag{meant}");
     }
     let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    first.trim_start_matches("error: ").to_owned()
+    let what = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+    what.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned()
 }
