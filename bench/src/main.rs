@@ -9,6 +9,7 @@ mod figures;
 mod filter;
 mod history;
 mod memory;
+mod state;
 mod tables;
 mod trace;
 
@@ -20,7 +21,7 @@ use xdpwatch_tools::mix::Mix;
 use xdpwatch_tools::{frames, pcap};
 
 const USAGE: &str = "xdpwatch-bench [observe [TUPLES ...] | tables [ENTRIES ...] | history | exchange | filter | \
-     memory TUPLES | trace NAME | capture FILE PACKETS [DATA_SEGMENTS]]";
+     memory TUPLES | state TUPLES FILE | trace NAME | capture FILE PACKETS [DATA_SEGMENTS]]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +41,9 @@ fn main() -> anyhow::Result<()> {
         ["exchange"] => exchange::all(),
         ["filter"] => filter::all(),
         ["memory", count] => memory::of_tuples(count.parse().context(USAGE)?),
+        ["state", count, path] => {
+            state::of_tuples(count.parse().context(USAGE)?, Path::new(path))?;
+        }
         ["trace", name] => trace::run(name)?,
         ["capture", path, packets] => capture(path, packets.parse().context(USAGE)?, 0)?,
         ["capture", path, packets, data] => {

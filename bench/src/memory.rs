@@ -10,6 +10,9 @@ use crate::trace::detector;
 
 const BATCH: usize = 64;
 
+/// When the first tuple is seen: any date will do.
+pub const BEGIN_NS: u64 = 1 << 60;
+
 /// Bytes resident, from `/proc/self/statm`; 0 where there is none.
 pub fn resident_bytes() -> usize {
     const PAGE: usize = 4096;
@@ -18,9 +21,18 @@ pub fn resident_bytes() -> usize {
     pages.unwrap_or(0) * PAGE
 }
 
-/// Prints what this process has resident with `tuples` IPv4 tuples, half of them open and half closed,
-/// in a table with a thirty-second more room.
+/// Prints what this process has resident with so many tuples.
 pub fn of_tuples(tuples: usize) {
+    let watch = filled(tuples);
+    let (used, resident) = (watch.occupancy().used(), resident_bytes());
+    println!("\n| memory of the whole process | |");
+    println!("|---|---|");
+    println!("| {used} IPv4 tuples | {} MB resident |", resident / 1_000_000);
+}
+
+/// A detector with `tuples` IPv4 tuples, half of them open and half closed, and a thirty-second more
+/// room in its table.
+pub fn filled(tuples: usize) -> Watch {
     let mut watch = detector(tuples + tuples / 32);
     huge_pages::advise(&watch);
     let mut mix = Mix::new(2);
@@ -36,17 +48,13 @@ pub fn of_tuples(tuples: usize) {
         }
     }
     take(&mut watch, &mut batch, &mut out);
-    let used = watch.occupancy().used();
-    let resident = resident_bytes();
-    println!("\n| memory of the whole process | |");
-    println!("|---|---|");
-    println!("| {used} IPv4 tuples | {} MB resident |", resident / 1_000_000);
+    watch
 }
 
 /// The same segment of another connection, a little later.
 fn of_pair(record: &Record, pair: u32) -> Record {
     let mut record = *record;
-    record.at_ns = (1 << 60) + u64::from(pair) * 4_000;
+    record.at_ns = BEGIN_NS + u64::from(pair) * 4_000;
     let client = if record.dst_port == 80 { &mut record.src_addr } else { &mut record.dst_addr };
     let address = u32::from_be_bytes([client[12], client[13], client[14], client[15]]);
     let other = address ^ pair.wrapping_mul(2_654_435_761);

@@ -34,19 +34,24 @@ impl Alerts {
         Self { groups: Groups::new(config, seeds), findings: FindingStats::default(), redactor }
     }
 
-    /// Takes the next finding in order of time.
+    /// Takes the next finding in order of time: counts it and tells what becomes of its group. Returns it
+    /// as it is to be told, and its group's id.
     ///
     /// # Errors
     /// The reporter's.
-    pub fn finding(&mut self, finding: &Finding, audience: &mut Audience<'_>) -> io::Result<()> {
-        self.findings.count(finding);
-        let renamed = self.redactor.as_ref().map(|redactor| redactor.finding(finding));
-        let finding = renamed.as_ref().unwrap_or(finding);
+    pub fn group(
+        &mut self,
+        finding: Finding,
+        audience: &mut Audience<'_>,
+    ) -> io::Result<(Finding, u64)> {
+        self.findings.count(&finding);
+        let finding = match &self.redactor {
+            Some(redactor) => redactor.finding(&finding),
+            None => finding,
+        };
         let mut told = Ok(());
-        let group = self.groups.handle(finding, &mut |change| audience.tell(&change, &mut told));
-        told?;
-        let Audience { reporter, context, utc_offset_ns } = audience;
-        reporter.finding(context, finding, group, *utc_offset_ns)
+        let group = self.groups.handle(&finding, &mut |change| audience.tell(&change, &mut told));
+        told.map(|()| (finding, group))
     }
 
     /// Other intervals count from now on, after what was due.
@@ -101,6 +106,14 @@ impl Alerts {
 }
 
 impl Audience<'_> {
+    /// Tells a finding of the group with this id.
+    ///
+    /// # Errors
+    /// The reporter's.
+    pub fn finding(&mut self, finding: &Finding, group: u64) -> io::Result<()> {
+        self.reporter.finding(self.context, finding, group, self.utc_offset_ns)
+    }
+
     fn tell(&mut self, change: &Change<'_>, told: &mut io::Result<()>) {
         if told.is_ok() {
             *told = self.reporter.group(self.context, change, self.utc_offset_ns);

@@ -53,8 +53,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "XDPWATCH_CONFIG", global = true)]
     #[arg(hide_env_values = true, help_heading = "Configuration")]
     pub config: Option<PathBuf>,
-    /// Check configuration files, environment and options, name each mistake, and exit: status 0 if
-    /// there is none, else 2
+    /// Check configuration files, environment and command line, name each mistake, and exit: status 0
+    /// if there is none, else 2
     #[arg(short = 'T', long, help_heading = "Configuration")]
     pub test_config: bool,
     #[cfg(feature = "xdp")]

@@ -86,7 +86,9 @@ impl<'a> Sink<'a> {
                 clerk.attend(&mut finding, history);
             }
             if failure.is_none() {
-                *failure = alerts.finding(&finding, &mut audience).err();
+                let told = alerts.group(finding, &mut audience);
+                *failure =
+                    told.and_then(|(finding, group)| audience.finding(&finding, group)).err();
             }
         });
     }

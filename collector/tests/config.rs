@@ -181,6 +181,51 @@ fn every_mistake_is_named_with_its_line_in_one_run() {
     assert!(!said.contains("topsecret"), "{said}");
 }
 
+/// Flags as they may be typed, and what must be said of them.
+const FLAG_MISTAKES: &[(&str, &str)] = &[
+    ("--max-tuples 12", "flag --max-tuples: \"12\" is not accepted: 12 is not in 1024..="),
+    ("--max-tupels 5000", "flag --max-tupels: there is no such flag; did you mean --max-tuples?"),
+    ("--horizon=5d", "flag --horizon: \"5d\" is not accepted: give a whole number and a unit"),
+    ("-i rx0", ""),
+    ("--host-model 10.0.0.1=linux", ""),
+    (
+        "--host-model 10.0.0.0/8=solaris",
+        "flag --host-model: \"10.0.0.0/8=solaris\" is not accepted",
+    ),
+    ("--encap vxlna", "flag --encap: \"vxlna\" is not accepted: give one of vxlan, geneve, gre"),
+    ("--colour", "flag --colour: there is no such flag"),
+    ("--redact=false", ""),
+    ("--json=perhaps", "flag --json: unexpected value 'perhaps' for '--json' found"),
+    ("-r a.pcap", "flag --"),
+    ("explian", "argument explian: "),
+    ("-Z", "argument -Z: there is no such flag"),
+    ("--batch", "flag --batch: its value is missing"),
+];
+
+#[test]
+fn every_mistake_of_flags_is_named_beside_those_of_files() {
+    let folder = Folder::new("[detection]\nhorizon = \"5d\"\n[evidence]\nredact = true\n");
+    let typed = FLAG_MISTAKES.iter().flat_map(|(flags, _)| flags.split(' '));
+    let mut args: Vec<&str> = typed.collect();
+    args.insert(4, "-T");
+    let output = folder.run(&args);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let mut expected: Vec<_> =
+        FLAG_MISTAKES.iter().map(|(_, what)| *what).filter(|what| !what.is_empty()).collect();
+    expected.push("xdpwatch.toml:2: detection.horizon: \"5d\" is not accepted");
+    for what in &expected {
+        assert!(said.contains(what), "not said: {what}\nsaid:\n{said}");
+    }
+    assert_eq!(said.lines().count(), expected.len(), "and nothing else:\n{said}");
+    // What is to be run stops at the first, with the usage.
+    let output = folder.run(&["--max-tupels", "5", "--horizon=5d"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.contains("--max-tupels") && !said.contains("5d"), "{said}");
+    assert_eq!(folder.run(&["-T", "--help"]).status.code(), Some(0), "no mistake");
+}
+
 #[test]
 fn a_right_configuration_is_approved_with_the_files_that_were_read() {
     let folder = Folder::new("[detection]\nhorizon = \"5m\"\n");

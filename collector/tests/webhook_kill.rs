@@ -16,9 +16,11 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::hook::{Answer, Door, GOOD, Request, Server, verify};
+use common::hook::{
+    Request, Server, WRONG_DOORS, failing_answers, failing_doors, message_ids, verify,
+};
 use common::tls::Authority;
-use common::{collision, pcap, xdpwatch};
+use common::{collision, pcap, peak_kb, xdpwatch};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const KILLS: usize = 20;
@@ -41,32 +43,6 @@ fn crowd() -> Vec<u8> {
     }
     frames.sort_by_key(|(at_ns, _)| *at_ns);
     pcap(&frames, true, false, 1)
-}
-
-/// One request in a hundred goes wrong, in one of these ways.
-fn mostly_good(random: &RandomState, n: usize) -> Answer {
-    const WRONG: [Answer; 8] = [
-        Answer::Status(500, "", ""),
-        Answer::Status(503, "", ""),
-        Answer::Status(429, "retry-after: 0\r\n", ""),
-        Answer::Close,
-        Answer::CloseHalfway,
-        Answer::Hang,
-        Answer::SlowBytes,
-        Answer::Garbage,
-    ];
-    let dice = random.hash_one(n) as usize;
-    if dice.is_multiple_of(100) { WRONG[dice / 100 % WRONG.len()].clone() } else { GOOD }
-}
-
-/// One connection in eight is not taken well. Most failures end one, so there are many.
-fn mostly_open(n: usize) -> Door {
-    match n % 24 {
-        5 => Door::WrongCertificate,
-        13 => Door::BrokenHandshake,
-        21 => Door::Shut,
-        _ => Door::Open,
-    }
 }
 
 /// What a sensor needs besides its capture, in one folder.
@@ -101,32 +77,23 @@ fn spooled(spool: &Path) -> BTreeSet<String> {
 
 /// Waits for its end; the most memory it was seen to take, in kB.
 fn finish(mut sensor: Child) -> u64 {
-    let status = format!("/proc/{}/status", sensor.id());
     let mut most_kb = 0;
     let code = loop {
         if let Some(code) = sensor.try_wait().unwrap() {
             break code;
         }
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kb = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
-        most_kb = most_kb.max(kb.unwrap_or(0));
+        most_kb = most_kb.max(peak_kb(sensor.id()));
         thread::sleep(Duration::from_millis(50));
     };
     assert!(code.success(), "all was delivered: {code}");
     most_kb
 }
 
-fn ids(requests: &[Request]) -> BTreeSet<String> {
-    requests.iter().map(|request| request.header("webhook-id").to_owned()).collect()
-}
-
 #[test]
 fn killed_at_random_moments_no_alert_is_lost() {
-    let random = RandomState::new();
     let moments = RandomState::new();
     let authority = Authority::new();
-    let server = Server::start_tls(&authority, mostly_open, move |n| mostly_good(&random, n));
+    let server = Server::start_tls(&authority, failing_doors, failing_answers(100));
     let url = format!("https://127.0.0.1:{}/hook", server.port);
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
@@ -152,7 +119,7 @@ fn killed_at_random_moments_no_alert_is_lost() {
     finish(start("empty.pcap"));
     assert_eq!(spooled(&spool), BTreeSet::new());
     let taken = server.taken();
-    assert_eq!(owed.difference(&ids(&taken)).count(), 0, "of {} spooled ones", owed.len());
+    assert_eq!(owed.difference(&message_ids(&taken)).count(), 0, "of {} spooled ones", owed.len());
     let ended = assert_all_ended(&taken);
     assert!(ended > 0, "none stood when the sensor was killed: nothing is shown");
 
@@ -162,8 +129,7 @@ fn killed_at_random_moments_no_alert_is_lost() {
     assert_complete_and_in_order(&taken);
     assert_eq!(verify(&requests, SECRET), requests.len());
     assert!(memory_kb < MEMORY_MAX_KB, "{memory_kb} kB");
-    let doors = [Door::WrongCertificate, Door::BrokenHandshake, Door::Shut];
-    let doors = doors.map(|door| (door, server.doors(door)));
+    let doors = WRONG_DOORS.map(|door| (door, server.doors(door)));
     assert!(doors.iter().all(|(_, count)| *count > 2), "{doors:?}: not all were met");
     println!(
         "{} spooled at kills; {ended} ended after a restart; {} requests, {} taken, {} of them \
@@ -171,7 +137,7 @@ fn killed_at_random_moments_no_alert_is_lost() {
         owed.len(),
         requests.len(),
         taken.len(),
-        ids(&taken).len(),
+        message_ids(&taken).len(),
         began.elapsed().as_secs_f64()
     );
 }

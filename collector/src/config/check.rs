@@ -106,8 +106,26 @@ fn unfit(path: &Path, is_secret: bool) -> Option<String> {
         Ok(metadata) if is_secret && metadata.permissions().mode() & 0o007 != 0 => {
             Some(format!("{shown} holds a secret, and everybody can read it: chmod o-rwx {shown}"))
         }
-        Ok(_) => fs::File::open(path).err().map(|error| format!("{shown} can't be read: {error}")),
+        Ok(_) => fs::File::open(path).err().map(|error| unreadable(path, &error)),
     }
+}
+
+/// Why a file that is there can't be opened. Landlock refuses what the file's rights allow.
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    let shown = path.display();
+    if error.kind() != std::io::ErrorKind::PermissionDenied {
+        return format!("{shown} can't be read: {error}");
+    }
+    if rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok() {
+        let folder = path.parent().unwrap_or(path).display();
+        return format!(
+            "the sandbox keeps {shown} from being read: {folder} was not among the folders that the \
+             configuration named at the start; restart xdpwatch, or put the file into /etc/xdpwatch"
+        );
+    }
+    format!(
+        "the rights of {shown} keep it from being read: let the user that xdpwatch runs as read it"
+    )
 }
 
 /// Addresses under other names need a key, from a file that is named or in the evidence folder.

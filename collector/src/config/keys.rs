@@ -240,7 +240,7 @@ fn id_of(option: &str) -> String {
 }
 
 /// What the command line says of a value that it does not take; `None` if something else is wrong.
-fn said(error: &clap::Error) -> Option<String> {
+pub fn said(error: &clap::Error) -> Option<String> {
     use std::error::Error as _;
     let quoted = match error.get(ContextKind::InvalidValue) {
         Some(ContextValue::String(value)) => format!("\"{value}\" is not accepted"),

@@ -11,8 +11,10 @@ pub enum Origin {
     File(Arc<PathBuf>, usize),
     /// In this environment variable.
     Environment(String),
-    /// On the command line.
+    /// On the command line, by the option's long name.
     Flag(String),
+    /// On the command line, and no option's long name.
+    Argument(String),
     /// Nowhere.
     Default,
 }
@@ -24,6 +26,7 @@ impl fmt::Display for Origin {
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::Environment(variable) => write!(f, "environment {variable}"),
             Self::Flag(long) => write!(f, "flag --{long}"),
+            Self::Argument(word) => write!(f, "argument {word}"),
             Self::Default => f.write_str("default"),
         }
     }

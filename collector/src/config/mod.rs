@@ -17,6 +17,7 @@ pub mod mistake;
 pub mod reload;
 pub mod show;
 
+mod flags;
 mod typed;
 
 use std::collections::BTreeMap;
@@ -68,7 +69,7 @@ pub struct Loaded {
 pub enum Failure {
     /// The command line is wrong, or asks for help.
     Usage(clap::Error),
-    /// These are all mistakes of files and environment.
+    /// These are all mistakes of files and environment, and with `-T` of the command line.
     Mistakes(Vec<Mistake>),
 }
 
@@ -78,7 +79,7 @@ pub enum Failure {
 /// Everything that is wrong.
 pub fn load(argv: &[OsString]) -> Result<Loaded, Failure> {
     let keys = keys::keys();
-    let typed = Typed::read(argv, &keys)?;
+    let (typed, mut mistakes) = Typed::read_on(argv, &keys)?;
     let named = typed.matches().get_one::<PathBuf>("config").cloned();
     let main = named.as_deref().unwrap_or(Path::new(files::DEFAULT));
     let mut said = match typed.wants_files() {
@@ -94,7 +95,7 @@ pub fn load(argv: &[OsString]) -> Result<Loaded, Failure> {
         };
         said.settings.retain(|setting| !of_sensor(&setting.id));
     }
-    let mut mistakes = said.mistakes;
+    mistakes.append(&mut said.mistakes);
     said.settings.extend(environment::read(&keys, &mut mistakes));
     if typed.reads_captures() {
         let live: Vec<_> = keys.iter().filter(|key| is_live_only(key)).map(|key| &key.id).collect();

@@ -8,8 +8,8 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, FromArgMatches};
 
 use super::keys::{self, Key, Kind};
-use super::mistake::Origin;
-use super::{Config, Failure, Setting};
+use super::mistake::{Mistake, Origin};
+use super::{Config, Failure, Setting, flags};
 use crate::args::Args;
 
 /// Options that only live capture has: reading files goes on without what a file says of them.
@@ -54,6 +54,22 @@ impl Typed {
             matches = below;
         }
         Ok(Self { argv, off, top, names })
+    }
+
+    /// Reads it and, if it asks for a check, goes on behind its mistakes: they are left out of it.
+    ///
+    /// # Errors
+    /// It is wrong where no check is asked for, or asks for help.
+    pub fn read_on(argv: &[OsString], keys: &[Key]) -> Result<(Self, Vec<Mistake>), Failure> {
+        let failure = match Self::read(argv, keys) {
+            Ok(typed) => return Ok((typed, Vec::new())),
+            Err(failure) => failure,
+        };
+        let (rest, mistakes) = flags::left_out(argv, keys);
+        match Self::read(&rest, keys) {
+            Ok(typed) if typed.is_test() => Ok((typed, mistakes)),
+            _ => Err(failure),
+        }
     }
 
     /// Those of the innermost subcommand.
@@ -163,7 +179,7 @@ pub fn is_live_only(key: &Key) -> bool {
 }
 
 /// Takes `--json=false` out of the command line: there it is how one turns off what a file turns on.
-fn turned_off(argv: &[OsString], keys: &[Key]) -> (Vec<String>, Vec<OsString>) {
+pub fn turned_off(argv: &[OsString], keys: &[Key]) -> (Vec<String>, Vec<OsString>) {
     if argv.get(1).is_some_and(|first| first == "config") {
         // What follows is for another look.
         return (Vec::new(), argv.to_vec());

@@ -18,6 +18,7 @@ mod tuning;
 mod vantage;
 mod writer;
 
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -28,7 +29,6 @@ use xdpwatch_core::finding::{Finding, State};
 
 use crate::alerts::{Alerts, Audience};
 use crate::args::Args;
-use crate::capture::clock::Clock;
 use crate::capture::sys;
 use crate::evidence::Archive;
 use crate::report::{Context, Occasion, Origin, Reporter};
@@ -45,6 +45,9 @@ use vantage::{Outward, Vantage};
 
 /// Findings that may wait for the reporter.
 const FINDINGS_WAITING: usize = 4096;
+
+/// Findings reported at once: what hooks are told of them is written to the disk together.
+const FINDINGS_AT_ONCE: usize = 256;
 
 /// How often the end, signals and intervals are looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -208,7 +211,7 @@ impl<'a> Desk<'a> {
         requests: &Requests,
     ) -> anyhow::Result<()> {
         match told.recv_timeout(LOOK) {
-            Ok((number, finding)) => self.report(number, &finding, vantages[number].clock())?,
+            Ok(first) => self.report(first, told, vantages)?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
         }
@@ -268,10 +271,26 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    fn report(&mut self, number: usize, finding: &Finding, clock: Clock) -> anyhow::Result<()> {
-        self.tell(number, |alerts, audience| alerts.finding(finding, audience))?;
-        if finding.state == State::Firing {
-            self.latencies[number].record(clock.now_ns().saturating_sub(finding.at_ns));
+    /// Reports this finding and those that wait behind it: first their groups, and once no kill can lose
+    /// what hooks are to be told of these, the findings. Whoever reads of one knows that it arrives.
+    fn report(
+        &mut self,
+        first: Told,
+        told: &Receiver<Told>,
+        vantages: &[Vantage],
+    ) -> anyhow::Result<()> {
+        let mut grouped = Vec::new();
+        for (number, finding) in iter::once(first).chain(told.try_iter()).take(FINDINGS_AT_ONCE) {
+            let told = self.tell(number, |alerts, audience| alerts.group(finding, audience))?;
+            grouped.push((number, told));
+        }
+        self.reporter.secure();
+        for (number, (finding, group)) in grouped {
+            self.tell(number, |_, audience| audience.finding(&finding, group))?;
+            if finding.state == State::Firing {
+                let now_ns = vantages[number].clock().now_ns();
+                self.latencies[number].record(now_ns.saturating_sub(finding.at_ns));
+            }
         }
         Ok(())
     }
@@ -297,11 +316,11 @@ impl<'a> Desk<'a> {
         vantages.iter_mut().try_for_each(|vantage| vantage.watch_losses(now, is_end))
     }
 
-    fn tell(
+    fn tell<T>(
         &mut self,
         vantage: usize,
-        what: impl FnOnce(&mut Alerts, &mut Audience<'_>) -> std::io::Result<()>,
-    ) -> anyhow::Result<()> {
+        what: impl FnOnce(&mut Alerts, &mut Audience<'_>) -> std::io::Result<T>,
+    ) -> anyhow::Result<T> {
         let mut audience = Audience {
             reporter: &mut *self.reporter,
             context: &self.contexts[vantage],
@@ -315,7 +334,7 @@ impl<'a> Desk<'a> {
         loop {
             let ended = vantages.iter().all(Vantage::is_ended);
             match told.recv_timeout(LOOK) {
-                Ok((number, finding)) => self.report(number, &finding, vantages[number].clock())?,
+                Ok(first) => self.report(first, told, vantages)?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) if ended => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -101,6 +101,9 @@ pub trait Reporter {
         utc_offset_ns: i64,
     ) -> io::Result<()>;
 
+    /// Waits until no kill of this process can lose what was told of groups so far; not for ever.
+    fn secure(&mut self) {}
+
     /// Reports statistics.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ pub struct RightsArgs {
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
     /// Whether the kernel refuses it files (Landlock) and system calls (seccomp) that it has no
-    /// business with
+    /// business with. Files outside /etc that a reload names for the first time can only be read
+    /// where an earlier one lay in the same folder; a restart opens other folders
     #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Choice::On)]
     pub sandbox: Choice,
 }

@@ -13,6 +13,7 @@ mod courier;
 mod couriers;
 mod delivery;
 mod message;
+mod progress;
 mod queue;
 mod retry;
 mod sign;
@@ -40,12 +41,16 @@ use config::{Hook, WebhookConfig};
 use courier::{Courier, Standing};
 use couriers::Couriers;
 use message::Message;
+use progress::Progress;
 
 /// Messages that may wait for the spool's thread.
 const MESSAGES_WAITING: usize = 4096;
 
 /// Messages spooled at once.
 const BATCH: usize = 256;
+
+/// How long a disk may take to have them: a hanging one is not waited for again until it has.
+const SPOOL_WAIT: Duration = Duration::from_secs(1);
 
 /// What to do when messages come faster than the disk takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,11 @@ pub struct Webhooks {
     spool_dir: PathBuf,
     haste: Haste,
     lost: u64,
+    /// Messages that the spool's thread was given.
+    posted: u64,
+    /// Whether the disk took longer than it may the last time.
+    is_behind: bool,
+    progress: Arc<Progress>,
     counted: Arc<Counted>,
     /// From the first hook on.
     running: Option<Running>,
@@ -103,8 +113,16 @@ impl Webhooks {
     ) -> anyhow::Result<Self> {
         // Every refusal comes before the first delivery, whichever hook it concerns.
         let hooks = configs.iter().map(Hook::new).collect::<anyhow::Result<Vec<_>>>()?;
-        let (spool_dir, counted) = (spool_dir.to_owned(), Arc::default());
-        let mut webhooks = Self { spool_dir, haste, lost: 0, counted, running: None };
+        let mut webhooks = Self {
+            spool_dir: spool_dir.to_owned(),
+            haste,
+            lost: 0,
+            posted: 0,
+            is_behind: false,
+            progress: Arc::default(),
+            counted: Arc::default(),
+            running: None,
+        };
         webhooks.run(hooks)?;
         Ok(webhooks)
     }
@@ -120,8 +138,8 @@ impl Webhooks {
             couriers.settle();
         }
         let (send, receive) = sync_channel(MESSAGES_WAITING);
-        let shown = Arc::clone(&self.counted);
-        let run = move || spool(couriers, &receive, &shown);
+        let (shown, progress) = (Arc::clone(&self.counted), Arc::clone(&self.progress));
+        let run = move || spool(couriers, &receive, &progress, &shown);
         let thread = thread::Builder::new().name("spool".to_owned()).spawn(run)?;
         self.running = Some(Running { send, thread });
         Ok(())
@@ -155,6 +173,13 @@ impl Webhooks {
             Haste::Wait => send.send(order).is_err(),
         };
         self.lost += u64::from(is_lost);
+        self.posted += u64::from(!is_lost);
+    }
+
+    /// Waits until all that was taken so far is on disk.
+    pub fn secure(&mut self) {
+        let most = if self.is_behind { Duration::ZERO } else { SPOOL_WAIT };
+        self.is_behind = !self.progress.wait_for(self.posted, most);
     }
 
     fn stats(&self) -> Option<WebhookStats> {
@@ -198,7 +223,12 @@ impl Webhooks {
 }
 
 /// The spool's thread.
-fn spool(mut couriers: Couriers, receive: &Receiver<Order>, counted: &Counted) -> Vec<Courier> {
+fn spool(
+    mut couriers: Couriers,
+    receive: &Receiver<Order>,
+    progress: &Progress,
+    counted: &Counted,
+) -> Vec<Courier> {
     let mut batch = Vec::with_capacity(BATCH);
     while let Ok(first) = receive.recv() {
         let mut hooks = None;
@@ -212,6 +242,7 @@ fn spool(mut couriers: Couriers, receive: &Receiver<Order>, counted: &Counted) -
             }
         }
         couriers.put(&batch);
+        progress.add(batch.len() as u64);
         batch.clear();
         if let Some(hooks) = hooks {
             couriers.exchange(hooks);
@@ -286,6 +317,10 @@ impl Reporter for WithWebhooks<'_> {
     ) -> io::Result<()> {
         self.webhooks.group(context, change, utc_offset_ns);
         self.inner.group(context, change, utc_offset_ns)
+    }
+
+    fn secure(&mut self) {
+        self.webhooks.secure();
     }
 
     fn statistics(

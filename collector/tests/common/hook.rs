@@ -1,6 +1,8 @@
 //! A web server of the tests' own, which answers well or in every wrong way; and what a receiver of
 //! Standard Webhooks checks, done by Python's own hmac.
 
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -32,6 +34,26 @@ pub enum Answer {
 
 pub const GOOD: Answer = Answer::Status(200, "", "fine");
 
+/// One request in so many goes wrong, in any way.
+pub fn failing_answers(one_in: usize) -> impl Fn(usize) -> Answer {
+    const WRONG: [Answer; 8] = [
+        Answer::Status(500, "", ""),
+        Answer::Status(503, "", ""),
+        Answer::Status(429, "retry-after: 0\r\n", ""),
+        Answer::Close,
+        Answer::CloseHalfway,
+        Answer::Hang,
+        Answer::SlowBytes,
+        Answer::Garbage,
+    ];
+    let random = RandomState::new();
+    move |n| {
+        let dice = random.hash_one(n) as usize;
+        let goes_wrong = dice.is_multiple_of(one_in);
+        if goes_wrong { WRONG[dice / one_in % WRONG.len()].clone() } else { GOOD }
+    }
+}
+
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -54,6 +76,11 @@ impl Request {
     }
 }
 
+/// The messages that these carry: duplicates count once.
+pub fn message_ids(requests: &[Request]) -> BTreeSet<String> {
+    requests.iter().map(|request| request.header("webhook-id").to_owned()).collect()
+}
+
 /// The server; it lives as long as the test.
 pub struct Server {
     pub port: u16,
@@ -72,6 +99,19 @@ pub enum Door {
     BrokenHandshake,
     /// And then refuses all others for a moment.
     Shut,
+}
+
+/// The ways in which a connection is not taken well.
+pub const WRONG_DOORS: [Door; 3] = [Door::WrongCertificate, Door::BrokenHandshake, Door::Shut];
+
+/// One connection in eight is not taken well. Most failures end one, so there are many.
+pub fn failing_doors(n: usize) -> Door {
+    match n % 24 {
+        3 => Door::WrongCertificate,
+        7 => Door::BrokenHandshake,
+        11 => Door::Shut,
+        _ => Door::Open,
+    }
 }
 
 /// What is read and written of a connection.

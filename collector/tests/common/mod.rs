@@ -51,6 +51,13 @@ pub fn alerts(output: &Output) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
+/// The most memory that a process has had resident so far, kB; 0 where it has ended.
+pub fn peak_kb(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
 /// A capture that the tests ship.
 pub fn capture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures").join(name)
@@ -71,6 +78,7 @@ pub struct Segment {
 pub const SYN: u8 = 2;
 pub const ACK: u8 = 16;
 pub const FIN: u8 = 1;
+pub const RST: u8 = 4;
 
 impl Segment {
     /// The IPv4 packet, without payload; checksums are left out, nothing here looks at them.

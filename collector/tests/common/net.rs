@@ -313,6 +313,7 @@ pub fn scratch(name: &str) -> PathBuf {
 struct BpfAttribute([u32; 32]);
 
 /// Commands of linux/bpf.h.
+const PROG_GET_FD_BY_ID: i32 = 13;
 const OBJ_GET_INFO_BY_FD: i32 = 15;
 const LINK_GET_FD_BY_ID: i32 = 30;
 const LINK_GET_NEXT_ID: i32 = 31;
@@ -323,6 +324,16 @@ fn bpf(command: i32, attribute: &mut BpfAttribute) -> io::Result<i32> {
     // SAFETY: the attribute is valid for that size, and so is what it points to, if anything.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attribute, size) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}
+
+/// Whether the kernel has a program with this number.
+pub fn program_exists(program: u32) -> bool {
+    let mut about = BpfAttribute([0; 32]);
+    about.0[0] = program;
+    let Ok(fd) = bpf(PROG_GET_FD_BY_ID, &mut about) else { return false };
+    // SAFETY: the descriptor is new and nobody else's.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    true
 }
 
 /// Takes off the BPF link that runs the program with this number, as an administrator may.

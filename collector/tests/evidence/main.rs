@@ -2,6 +2,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "xdp")]
+mod live;
 mod reuse;
 mod rules;
 

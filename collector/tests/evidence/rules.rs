@@ -12,7 +12,7 @@ use crate::reuse::flood;
 use crate::{alerts_of, last_by_id, script, scripts, text, tshark, write};
 
 /// What tshark must show of each rule's packets.
-const COMMENTS: [(&str, &[&str]); 9] = [
+pub const COMMENTS: [(&str, &[&str]); 9] = [
     (
         "connect_stalled",
         &["SYN on a tuple that nobody held", "after the one before: no answer so far"],
@@ -37,7 +37,7 @@ const COMMENTS: [(&str, &[&str]); 9] = [
 ];
 
 /// Rules whose findings are about few connections: a replay of the file gives them again.
-const FEW: [&str; 4] = ["connect_stalled", "listener_gap", "half_closed", "fin_unacknowledged"];
+pub const FEW: [&str; 4] = ["connect_stalled", "listener_gap", "half_closed", "fin_unacknowledged"];
 
 /// A name, segments, and the options that they are to be run with.
 type TestCase = (String, Vec<Record>, Vec<&'static str>);
@@ -141,7 +141,7 @@ fn pressed() -> Vec<Record> {
 }
 
 /// Facts that the file's packets must give again: without those learned from other connections.
-fn own_facts(event: &Value) -> Value {
+pub fn own_facts(event: &Value) -> Value {
     let rule = event["alert"]["signature"].as_str().expect("a rule");
     let mut facts = event[rule].clone();
     let object = facts.as_object_mut().expect("facts");
@@ -203,6 +203,16 @@ fn half_closed_outlives_the_history() {
     assert_replays(kept);
 }
 
+/// All comments of a file that tshark has no complaint about; none without tshark.
+#[track_caller]
+pub fn comments_shown(file: &Path) -> Option<String> {
+    let whole = tshark(file, &["-V"])?;
+    for complaint in ["Malformed", "Expert Info (Error", "incorrect"] {
+        assert!(!whole.contains(complaint), "{}: {complaint}\n{whole}", file.display());
+    }
+    tshark(file, &["-T", "fields", "-e", "frame.comment"])
+}
+
 #[test]
 fn tshark_shows_every_rules_comments() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -211,11 +221,7 @@ fn tshark_shows_every_rules_comments() {
         let (name, records, options) = of_rule(&cases, rule);
         let kept = keep(name, records, options, dir.path());
         let kept = kept.iter().find(|kept| kept.rule() == rule).expect("its evidence");
-        let Some(whole) = tshark(&kept.file, &["-V"]) else { return };
-        for complaint in ["Malformed", "Expert Info (Error", "incorrect"] {
-            assert!(!whole.contains(complaint), "{rule}: {complaint}\n{whole}");
-        }
-        let shown = tshark(&kept.file, &["-T", "fields", "-e", "frame.comment"]).expect("tshark");
+        let Some(shown) = comments_shown(&kept.file) else { return };
         for comment in comments {
             assert!(shown.contains(comment), "{rule}: {comment}\n{shown}");
         }
