@@ -18,10 +18,9 @@ use crate::evidence::args::EvidenceArgs;
 use crate::group_args::GroupArgs;
 use crate::lang;
 use crate::prefix_args::{host_model, port_range, server, snat, vip};
-pub use crate::value_args::duration;
-use crate::value_args::sensor_name;
 #[cfg(feature = "xdp")]
 pub use crate::value_args::{CpuList, cpu_list, power_of_two};
+use crate::value_args::{duration, sensor_name};
 
 /// Finds connections that fail because their TCP tuple is still held by an earlier connection
 /// (TIME-WAIT, FIN-WAIT-2 and others), live on a mirror port or in capture files.

@@ -9,7 +9,7 @@ use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
 
 use crate::args::Args;
-use crate::run::complain;
+use crate::log::complain;
 
 /// What is to be made, and where.
 #[derive(Clone, Debug, clap::Args)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use xdpwatch_core::group::Config;
 use xdpwatch_core::group::pool::Prefixes;
 
-use crate::args::duration;
+use crate::value_args::duration;
 
 /// Options about groups of findings.
 #[derive(Clone, Debug, clap::Args)]

@@ -7,7 +7,9 @@
 pub mod args;
 pub mod command;
 pub mod config;
+mod detection;
 pub mod group_args;
+mod log;
 pub mod prefix_args;
 pub mod run;
 pub mod value_args;

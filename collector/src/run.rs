@@ -1,20 +1,14 @@
 //! What the command does: reads its arguments, runs what they ask for, and chooses the exit status.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::process::ExitCode;
-use std::sync::OnceLock;
-
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{EnvFilter, Registry, reload};
-use xdpwatch_core::detect::Limits;
-use xdpwatch_core::host::Hosts;
-use xdpwatch_core::legs::Given;
 
 use crate::args::Args;
 use crate::compare::{self, Inputs, Keeper};
 use crate::config;
 use crate::config::reload::Reloader;
+use crate::log::{self, complain};
 use crate::replay;
 use crate::report::{self, Context, Origin, Reporter};
 #[cfg(feature = "api")]
@@ -56,7 +50,7 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
         Err(failure) => return config::command::refuse(failure),
     };
     let args = &loaded.args;
-    set_up_tracing(args.verbose);
+    log::set_up(args.verbose);
     if let Some(wrong) = misuse(args) {
         complain(&wrong);
         return ExitCode::from(STATUS_USAGE);
@@ -84,45 +78,6 @@ fn watch(args: &Args, reloader: Reloader) -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
-}
-
-/// One line on standard error; where even that fails there is nobody left to tell.
-pub fn complain(what: &str) {
-    let _ = writeln!(io::stderr(), "xdpwatch: {what}");
-}
-
-/// What is logged may be changed while running.
-static LOG: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
-
-fn log_filter(verbose: u8) -> EnvFilter {
-    let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
-    };
-    EnvFilter::try_from_env("XDPWATCH_LOG").unwrap_or_else(|_| EnvFilter::new(level))
-}
-
-/// Logs as much as this from now on.
-pub fn log_as(verbose: u8) {
-    if let Some(handle) = LOG.get() {
-        // It fails only where nothing is logged any more.
-        let _ = handle.reload(log_filter(verbose));
-    }
-}
-
-fn set_up_tracing(verbose: u8) {
-    let (filter, handle) = reload::Layer::new(log_filter(verbose));
-    let _ = LOG.set(handle);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .with_target(false);
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
-    // Not `try_init`: in a build where any crate asks for `tracing-log` that would also bring what the HTTP client
-    // writes to `log`, URLs and headers with secrets. A subscriber that is there already is as good.
-    let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 /// Whoever read standard output has gone: no fault, and nothing more to say.
@@ -174,7 +129,7 @@ fn capture(
 ) -> anyhow::Result<Outcome> {
     #[cfg(feature = "xdp")]
     if !args.iface.is_empty() {
-        let detection = detection(args, crate::worker::random_seeds());
+        let detection = Detection::of(args, crate::worker::random_seeds());
         let findings = crate::live::run(args, &detection, sensor, reporter, requests)?;
         let mut outcome = Outcome::default();
         outcome.add(&findings);
@@ -214,55 +169,13 @@ fn host_name() -> String {
     hostname::get().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The detector's choices as the arguments give them.
-#[must_use]
-pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
-    Detection {
-        max_tuples: args.max_tuples,
-        horizon_ns: u64::try_from(args.horizon.as_nanos()).unwrap_or(u64::MAX),
-        vlan_key: args.vlan_key,
-        all_reuse: args.all_reuse,
-        carries_data: carries_data(args),
-        hosts: Hosts { configured: args.host_model.clone() },
-        limits: limits(args),
-        group: args.group.config(),
-        seeds,
-        batch: usize::from(args.batch),
-    }
-}
-
-/// A file is taken to hold what was sent; what is missing for its filter's sake is guarded against in
-/// `holes`. Live capture leaves data out unless told to take all.
-fn carries_data(args: &Args) -> bool {
-    #[cfg(feature = "xdp")]
-    let takes_all = args.live.select == crate::args::Select::All;
-    #[cfg(not(feature = "xdp"))]
-    let takes_all = false;
-    !args.read.is_empty() || takes_all
-}
-
-/// The rules' thresholds as the arguments give them.
-fn limits(args: &Args) -> Limits {
-    let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    Limits {
-        half_closed_us: us(args.half_closed_limit),
-        port_ranges: args.port_range.clone(),
-        balancers: Given {
-            vips: args.vip.clone(),
-            source_nat: args.snat.clone(),
-            servers: args.server.clone(),
-        },
-        ..Limits::default()
-    }
-}
-
 fn read_files(
     args: &Args,
     sensor: &str,
     reporter: &mut dyn Reporter,
     requests: &Requests,
 ) -> anyhow::Result<Outcome> {
-    let detection = detection(args, FILE_SEEDS);
+    let detection = Detection::of(args, FILE_SEEDS);
     let options = replay::Options {
         evidence: args.evidence.set_up(&detection)?,
         redactor: args.evidence.redactor()?,

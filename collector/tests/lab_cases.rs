@@ -16,7 +16,7 @@ use common::trace::Trace;
 use serde_json::Value;
 use xdpwatch::args::Args;
 use xdpwatch::report::time::rfc3339;
-use xdpwatch::run::detection;
+use xdpwatch::worker::Detection;
 use xdpwatch_core::watch::Config;
 use xdpwatch_tools::lab::case::{CASES, Pace};
 use xdpwatch_tools::lab::network::Network;
@@ -136,7 +136,7 @@ fn check(name: &str) -> Vec<Value> {
 #[track_caller]
 fn selects_enough(flags: &[&str], recorded: &Path) {
     let args = ["xdpwatch", "--iface", "mirror0"].iter().chain(flags);
-    let detection = detection(&Args::try_parse_from(args).expect("flags"), [0; 4]);
+    let detection = Detection::of(&Args::try_parse_from(args).expect("flags"), [0; 4]);
     let config = Config { carries_data: true, hosts: detection.hosts, ..Config::default() };
     let mut trace = Trace::new(config, detection.limits);
     trace.add_capture(recorded);

@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::run::complain;
+use crate::log::complain;
 use crate::state::State;
 use args::Plan;
 use routes::Site;

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{Failure, Loaded, show};
-use crate::run::{STATUS_USAGE, complain};
+use crate::log::complain;
+use crate::run::STATUS_USAGE;
 
 /// What `xdpwatch config` does.
 #[derive(Clone, Debug, clap::Subcommand)]

@@ -11,7 +11,7 @@ use xdpwatch_core::detect::RULES;
 use super::files::scalar;
 use super::keys::Kind;
 use super::mistake::nearest;
-use crate::args::duration;
+use crate::value_args::duration;
 use crate::webhook::config::WebhookConfig;
 use crate::webhook::format::Format;
 

@@ -88,7 +88,7 @@ pub fn load(argv: &[OsString]) -> Result<Loaded, Failure> {
     };
     if typed.reads_captures() && named.is_none() {
         let user = std::mem::take(&mut said.mistakes);
-        user.iter().for_each(|mistake| crate::run::complain(&format!("left out: {mistake}")));
+        user.iter().for_each(|mistake| crate::log::complain(&format!("left out: {mistake}")));
         said.hooks = Hooks::default();
         let of_sensor = |id: &String| {
             keys.iter().any(|key| key.id == *id && OF_THE_SENSOR.contains(&key.section.as_str()))

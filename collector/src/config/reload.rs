@@ -8,7 +8,7 @@ use tracing::info;
 use super::keys::{Key, keys};
 use super::{Config, Failure, Loaded, load};
 use crate::args::Args;
-use crate::run::complain;
+use crate::log::complain;
 
 /// Keys that take effect at once, by the options' ids. Tables, rings and what is attached keep theirs:
 /// they were made at the start.

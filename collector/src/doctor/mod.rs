@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::args::{Encap, Mode};
-use crate::run::complain;
+use crate::log::complain;
 use crate::xdp::safety::Intent;
 
 use facts::Facts;

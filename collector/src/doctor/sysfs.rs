@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::facts::Device;
-use crate::args::cpu_list;
+use crate::value_args::cpu_list;
 use crate::xdp::numa;
 
 /// The device behind the interface `name`; empty for a virtual interface.

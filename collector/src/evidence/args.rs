@@ -9,7 +9,7 @@ use super::history::History;
 use super::redact::Redactor;
 use super::store::{Limits, Store};
 use super::{Archive, Clerk};
-use crate::args::duration;
+use crate::value_args::duration;
 use crate::worker::Detection;
 
 /// The key file's name, where none is given, in the evidence folder.

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use xdpwatch_core::finding::Rule;
 
 use crate::lang::{Choice, Lang, said, wrap};
+use crate::log::complain;
 use crate::report::advice;
-use crate::run::complain;
 pub use pages::{PAGES, Page};
 
 /// Nothing is known by that name.

@@ -255,7 +255,7 @@ impl<'a> Desk<'a> {
 
     /// Takes what a reload may change, and hands it on. Tables, groups and counts stay.
     fn retune(&mut self, args: &Args, vantages: &[Vantage]) -> anyhow::Result<()> {
-        let detection = crate::run::detection(args, [0; 4]);
+        let detection = Detection::of(args, [0; 4]);
         self.interval = args.stats_interval;
         self.interval_began = Instant::now();
         for (index, vantage) in vantages.iter().enumerate() {
@@ -267,7 +267,7 @@ impl<'a> Desk<'a> {
             archive.retune(args.evidence.limits(), args.evidence.choices(&detection));
         }
         self.reporter.retune(args);
-        crate::run::log_as(args.verbose);
+        crate::log::log_as(args.verbose);
         Ok(())
     }
 

@@ -31,7 +31,7 @@ pub struct StateArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "read")]
     pub state_file: Option<PathBuf>,
     /// Do not read a state file that is older than this [default: --horizon]
-    #[arg(long, value_name = "TIME", value_parser = crate::args::duration, requires = "state_file")]
+    #[arg(long, value_name = "TIME", value_parser = crate::value_args::duration, requires = "state_file")]
     pub state_max_age: Option<Duration>,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::config::WebhookConfig;
 use super::format::Format;
-use crate::args::duration;
+use crate::value_args::duration;
 
 /// Options about webhooks.
 #[derive(Clone, Debug, clap::Args)]

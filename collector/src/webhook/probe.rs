@@ -12,8 +12,8 @@ use super::config::Hook;
 use super::delivery::{Client, Outcome};
 use super::message::Message;
 use super::options::Options;
+use crate::log::complain;
 use crate::report::{Context, Origin};
-use crate::run::complain;
 
 /// What `xdpwatch webhook` does.
 #[derive(Clone, Debug, clap::Subcommand)]

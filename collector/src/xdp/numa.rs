@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::args::cpu_list;
+use crate::value_args::cpu_list;
 
 /// The node of the device behind an interface; none for virtual ones and where there is but one.
 #[must_use]

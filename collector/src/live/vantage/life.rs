@@ -15,7 +15,7 @@ use crate::live::bell::Bell;
 use crate::live::intake::Inlet;
 use crate::live::plan;
 use crate::live::port::{Gap, Port};
-use crate::run::complain;
+use crate::log::complain;
 use crate::xdp::link::Link;
 
 impl Reason {

@@ -39,7 +39,7 @@ use crate::evidence::Document;
 use crate::evidence::args::Setup;
 use crate::handoff;
 use crate::interruption::Interruption;
-use crate::run::complain;
+use crate::log::complain;
 use crate::state_file::Saver;
 use crate::worker::{Detection, Worker};
 use crate::xdp::interface::mapped;

@@ -13,7 +13,7 @@ use crate::args::{Args, Owner};
 use crate::capture::clock::Clock;
 use crate::capture::sys;
 use crate::interruption::{Interruption, Reason};
-use crate::run::complain;
+use crate::log::complain;
 use crate::state_file::scale::{Scale, boot};
 use crate::state_file::{Head, Loaded, Saver, load};
 use crate::worker::{Detection, Worker};
