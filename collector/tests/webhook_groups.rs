@@ -270,6 +270,24 @@ fn filters_choose_groups_by_rule_service_and_severity() {
     }
 }
 
+/// More groups than the way to the spool holds, told at once as after a storm, to a hook that is down.
+#[test]
+fn live_a_burst_of_groups_waits_for_the_disk_and_loses_none() {
+    let config = WebhookConfig { url: "http://127.0.0.1:9/".to_owned(), ..Default::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let mut webhooks = Webhooks::start(&[config], dir.path(), Haste::Lose).unwrap();
+    let context = Context { sensor: "test".to_owned(), origin: Origin::Interface("x".to_owned()) };
+    let mut groups = Groups::new(Config::default(), [1, 2, 3, 4]);
+    for n in 0..10_000u64 {
+        let service = ([10, 1, (n >> 8) as u8, n as u8], 80);
+        let one = finding("tuple_reuse", n, service, 2, State::Firing);
+        groups.handle(&one, &mut |change| webhooks.group(&context, &change, 0));
+    }
+    let complaints = webhooks.close(Duration::ZERO).join("\n");
+    assert!(complaints.contains("10000 wait there for the next run"), "{complaints}");
+    assert!(!complaints.contains("found no place"), "{complaints}");
+}
+
 /// 4000 collisions of one network with one service within 40 ms, through the whole sensor.
 #[test]
 fn a_storm_is_a_handful_of_messages() {

@@ -24,7 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ const SPOOL_WAIT: Duration = Duration::from_secs(1);
 /// What to do when messages come faster than the disk takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Haste {
-    /// Live: count the message as lost, packets don't wait.
+    /// Live: give the disk a moment, then count the message as lost. Packets don't wait.
     Lose,
     /// Reading files: wait for the disk (never for a hook).
     Wait,
@@ -168,12 +168,26 @@ impl Webhooks {
     fn put(&mut self, make: impl FnOnce() -> Message) {
         let Some(Running { send, .. }) = &self.running else { return };
         let order = Order::Post(make());
-        let is_lost = match self.haste {
-            Haste::Lose => send.try_send(order).is_err(),
-            Haste::Wait => send.send(order).is_err(),
+        let is_taken = match self.haste {
+            Haste::Wait => send.send(order).is_ok(),
+            Haste::Lose => self.offer(order),
         };
-        self.lost += u64::from(is_lost);
-        self.posted += u64::from(!is_lost);
+        self.posted += u64::from(is_taken);
+        self.lost += u64::from(!is_taken);
+    }
+
+    /// Many groups may end at once: where the queue is full, the disk gets the time that it may take.
+    fn offer(&mut self, order: Order) -> bool {
+        let Some(Running { send, .. }) = &self.running else { return false };
+        match send.try_send(order) {
+            Ok(()) => true,
+            Err(TrySendError::Disconnected(_)) => false,
+            Err(TrySendError::Full(order)) => {
+                let send = send.clone();
+                self.secure();
+                send.try_send(order).is_ok()
+            }
+        }
     }
 
     /// Waits until all that was taken so far is on disk.
