@@ -37,19 +37,26 @@ pub fn all(counts: &[usize]) {
 }
 
 /// The mix's next frames, one after the other in one piece of memory, and their times.
-struct Frames {
+pub struct Frames {
     bytes: Vec<u8>,
     ends: Vec<(usize, u64)>,
 }
 
 impl Frames {
-    fn of(records: &[Record]) -> Self {
+    /// The frames of these records.
+    pub fn of(records: &[Record]) -> Self {
         let mut frames = Self { bytes: Vec::new(), ends: Vec::with_capacity(records.len()) };
         for record in records {
             frames.bytes.extend(frames::ethernet(record));
             frames.ends.push((frames.bytes.len(), record.at_ns));
         }
         frames
+    }
+
+    /// Each frame with its time.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let begins = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
+        begins.zip(&self.ends).map(|(begin, (end, at_ns))| (*at_ns, &self.bytes[begin..*end]))
     }
 
     /// Parses all of them; `take` gets the records in batches.

@@ -9,6 +9,7 @@ mod figures;
 mod filter;
 mod history;
 mod memory;
+mod scrape;
 mod state;
 mod tables;
 mod trace;
@@ -21,7 +22,8 @@ use xdpwatch_tools::mix::Mix;
 use xdpwatch_tools::{frames, pcap};
 
 const USAGE: &str = "xdpwatch-bench [observe [TUPLES ...] | tables [ENTRIES ...] | history | exchange | filter | \
-     memory TUPLES | state TUPLES FILE | trace NAME | capture FILE PACKETS [DATA_SEGMENTS]]";
+     memory TUPLES | tuples FILE TUPLES | state TUPLES FILE | trace NAME | capture FILE PACKETS \
+     [DATA_SEGMENTS]]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     match arguments.as_slice() {
         [] => {
             figures::all(&[1_000, 100_000, 1_000_000, 10_000_000]);
-            history::all();
+            history::all()?;
             tables::all(&[100_000, 1_000_000, 10_000_000]);
             exchange::all();
             filter::all();
@@ -37,12 +39,16 @@ fn main() -> anyhow::Result<()> {
         }
         ["observe", counts @ ..] => figures::all(&numbers(counts)?),
         ["tables", counts @ ..] => tables::all(&numbers(counts)?),
-        ["history"] => history::all(),
+        ["history"] => history::all()?,
         ["exchange"] => exchange::all(),
         ["filter"] => filter::all(),
         ["memory", count] => memory::of_tuples(count.parse().context(USAGE)?),
         ["state", count, path] => {
             state::of_tuples(count.parse().context(USAGE)?, Path::new(path))?;
+        }
+        ["tuples", path, count] => {
+            memory::capture(Path::new(path), count.parse().context(USAGE)?)
+                .with_context(|| format!("writing {path}"))?;
         }
         ["trace", name] => trace::run(name)?,
         ["capture", path, packets] => capture(path, packets.parse().context(USAGE)?, 0)?,

@@ -1,10 +1,14 @@
 //! How much memory this process has resident, and how much it has with very many tuples and nothing
 //! else in it: no trace is kept, each record is made when it is its turn.
 
+use std::io;
+use std::path::Path;
+
 use xdpwatch::huge_pages;
 use xdpwatch_core::watch::{Output, Watch};
 use xdpwatch_prog::record::Record;
 use xdpwatch_tools::mix::Mix;
+use xdpwatch_tools::{frames, pcap};
 
 use crate::trace::detector;
 
@@ -35,20 +39,32 @@ pub fn of_tuples(tuples: usize) {
 pub fn filled(tuples: usize) -> Watch {
     let mut watch = detector(tuples + tuples / 32);
     huge_pages::advise(&watch);
-    let mut mix = Mix::new(2);
-    let lives: Vec<Record> = std::iter::from_fn(|| mix.fill()).collect();
     let mut out = Vec::with_capacity(1 << 12);
     let mut batch = Vec::with_capacity(BATCH);
-    for pair in 0..(tuples / 2) as u32 {
-        for record in &lives {
-            batch.push(of_pair(record, pair));
-            if batch.len() == BATCH {
-                take(&mut watch, &mut batch, &mut out);
-            }
+    for record in segments(tuples) {
+        batch.push(record);
+        if batch.len() == BATCH {
+            take(&mut watch, &mut batch, &mut out);
         }
     }
     take(&mut watch, &mut batch, &mut out);
     watch
+}
+
+/// Writes a capture file of as many tuples, half of them open and half closed, for the whole program.
+///
+/// # Errors
+/// Those of writing it.
+pub fn capture(path: &Path, tuples: usize) -> io::Result<()> {
+    pcap::write(path, segments(tuples).map(|record| (record.at_ns, frames::ethernet(&record))))
+}
+
+/// Connections on as many tuples, every other one closed.
+fn segments(tuples: usize) -> impl Iterator<Item = Record> {
+    let mut mix = Mix::new(2);
+    let lives: Vec<Record> = std::iter::from_fn(|| mix.fill()).collect();
+    (0..(tuples / 2) as u32)
+        .flat_map(move |pair| lives.iter().map(|record| of_pair(record, pair)).collect::<Vec<_>>())
 }
 
 /// The same segment of another connection, a little later.

@@ -79,6 +79,11 @@ impl Worker {
         huge_pages::advise(&self.watch);
     }
 
+    /// Has the tables' memory laid out before the first record, which is not to wait for it.
+    pub fn populate(&self) {
+        huge_pages::populate(&self.watch);
+    }
+
     /// Takes in a flow of an earlier run, before the first record; `false` if it found no place.
     pub fn restore(&mut self, saved: &Saved, now_ns: u64) -> bool {
         self.watch.restore(saved, now_ns)

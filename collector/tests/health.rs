@@ -187,6 +187,7 @@ fn load(frames: u32, syn_per_mille: u32) -> Plan {
         syn_per_mille,
         tuples: 1 << 30,
         payload: 6,
+        interval_ns: 0,
     }
 }
 

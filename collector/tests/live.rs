@@ -224,8 +224,10 @@ fn live_frames_are_accounted_for() {
         syn_per_mille: 200,
         tuples: 50_000,
         payload: 6,
+        interval_ns: 0,
     };
-    let sent: u64 = net.inside(|| xdpwatch_tools::livegen::generate(&plan).unwrap()).iter().sum();
+    let sent = net.inside(|| xdpwatch_tools::livegen::generate(&plan).unwrap());
+    let sent: u64 = sent.frames.iter().sum();
     thread::sleep(Duration::from_millis(500));
     let output = sensor.end();
     let of = |name| counter(&output, "capture", name);

@@ -6,6 +6,7 @@
 //! such frames are for XDP programs, not for hosts.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::{DevMap, PerCpuArray};
@@ -36,13 +37,24 @@ pub struct Plan {
     pub tuples: u32,
     /// Payload of every frame, bytes.
     pub payload: u32,
+    /// Nanoseconds between two frames of a thread; 0 for as fast as can be.
+    pub interval_ns: u32,
 }
 
-/// Sends what the plan says and returns once all of it is sent: frames per CPU that sent any.
+/// What was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Frames of each CPU that sent any.
+    pub frames: Vec<u64>,
+    /// How long that took, without what came before.
+    pub time: Duration,
+}
+
+/// Sends what the plan says and returns once all of it is sent.
 ///
 /// # Errors
 /// The plan can't be carried out; the text names the step.
-pub fn generate(plan: &Plan) -> Result<Vec<u64>> {
+pub fn generate(plan: &Plan) -> Result<Sent> {
     ensure!(plan.syn_per_mille <= 1000, "{} SYNs of a thousand frames", plan.syn_per_mille);
     ensure!((1..=1 << 31).contains(&plan.tuples), "{} tuples: 1 to 2^31", plan.tuples);
     let mut ebpf = load(plan)?;
@@ -51,6 +63,7 @@ pub fn generate(plan: &Plan) -> Result<Vec<u64>> {
     program.load().context("the verifier on program generate")?;
     let program = &*program;
     let (frame, plan) = (&frame, &plan);
+    let began = Instant::now();
     thread::scope(|scope| {
         let threads: Vec<_> = plan
             .cpus
@@ -62,9 +75,11 @@ pub fn generate(plan: &Plan) -> Result<Vec<u64>> {
             Err(_) => Err(anyhow!("a sending thread panicked")),
         })
     })?;
+    let time = began.elapsed();
     let map = ebpf.map("MADE").context("no map MADE")?;
     let made: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
-    Ok(made.get(&0, 0)?.iter().copied().filter(|made| *made != 0).collect())
+    let frames = made.get(&0, 0)?.iter().copied().filter(|made| *made != 0).collect();
+    Ok(Sent { frames, time })
 }
 
 fn load(plan: &Plan) -> Result<Ebpf> {
@@ -74,6 +89,7 @@ fn load(plan: &Plan) -> Result<Ebpf> {
     let mut ebpf = EbpfLoader::new()
         .override_global("SYN_PER_MILLE", &plan.syn_per_mille, true)
         .override_global("TUPLES", &plan.tuples, true)
+        .override_global("INTERVAL_NS", &plan.interval_ns, true)
         .load(TOOLS_OBJECT)
         .context("loading tools/bpf/livegen.bpf.o; it needs root")?;
     let map = ebpf.map_mut("DEVICES").context("no map DEVICES")?;

@@ -23,6 +23,10 @@ use xdpwatch_prog::record::flags::{ACK, SYN};
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
+/// When the next frame is due at the earliest, per CPU, nanoseconds: the program keeps it.
+#[btf_map]
+static DUE: PerCpuArray<u64, 1> = PerCpuArray::new();
+
 /// The device to send into, at 0: user space writes.
 #[btf_map]
 static DEVICES: DevMap<1> = DevMap::new();
@@ -47,6 +51,13 @@ static SYN_PER_MILLE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TUPLES: Global<u32> = Global::new(1);
 
+/// Nanoseconds between two frames of a CPU; 0 for as fast as can be.
+#[unsafe(no_mangle)]
+static INTERVAL_NS: Global<u32> = Global::new(0);
+
+/// Looks at the clock at most, before a frame goes out all the same.
+const LOOKS_MAX: u32 = 1000;
+
 /// Bytes that the tail is grown by before the program under test runs.
 #[unsafe(no_mangle)]
 static TAIL: Global<u32> = Global::new(0);
@@ -62,6 +73,25 @@ const SOURCE_AT: usize = 14 + 13;
 const PORT_AT: usize = 34;
 const FLAGS_AT: usize = 34 + 13;
 
+/// Waits until the next frame is due. Whoever was kept from sending makes up for it, frame by frame.
+#[inline(always)]
+fn wait() {
+    let interval_ns = u64::from(INTERVAL_NS.load());
+    let Some(due) = DUE.get_ptr_mut(0).filter(|_| interval_ns != 0) else { return };
+    for look in 0..LOOKS_MAX {
+        // SAFETY: the helper takes no argument.
+        let now_ns = unsafe { bpf_ktime_get_ns() };
+        // SAFETY: this CPU's own entry.
+        let due_ns = unsafe { *due };
+        if now_ns >= due_ns || look + 1 == LOOKS_MAX {
+            let begun_ns = if due_ns == 0 { now_ns } else { due_ns };
+            // SAFETY: as above.
+            unsafe { *due = begun_ns + interval_ns };
+            return;
+        }
+    }
+}
+
 /// Rewrites source address, source port and flags, and sends the frame. Checksums are left wrong.
 #[xdp]
 pub fn generate(ctx: XdpContext) -> u32 {
@@ -74,6 +104,7 @@ pub fn generate(ctx: XdpContext) -> u32 {
     let made = unsafe { &mut *made };
     let number = *made;
     *made += 1;
+    wait();
     // SAFETY: the helper takes no argument.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u8;
     let tuple = (number % u64::from(TUPLES.load().max(1))) as u32;

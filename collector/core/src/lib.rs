@@ -23,7 +23,7 @@ mod follow;
 pub mod holding;
 pub mod holes;
 pub mod host;
-mod lanes;
+pub mod lanes;
 pub mod lifetime;
 pub mod lines;
 pub mod occupancy;

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
+use xdpwatch_core::lanes;
 use xsk_rs::config::{
     BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig,
 };
@@ -35,6 +36,12 @@ const LARGE_FRAME: u32 = 4096;
 
 /// The largest MTU whose frames fit into [`SMALL_FRAME`] less XDP's 256 bytes of headroom.
 const SMALL_MTU_MAX: u32 = 1700;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Lines of a frame that are asked for, besides its last: in copy mode frames are cut to their headers.
+const HEADER_LINES: usize = 2;
 
 /// Why a queue can't be received from.
 #[derive(Debug)]
@@ -191,11 +198,14 @@ impl Source for Queue {
         // SAFETY: the socket was made with this umem; what comes out is ours until given back.
         let received = unsafe { self.rx.consume(&mut self.descs) };
         let descs = &self.descs[..received];
-        for desc in descs {
+        let frame = |desc| {
             // SAFETY: the descriptor came out of this umem's ring, and the frame is ours by now.
             let data = unsafe { self.umem.data(desc) };
-            take(data.contents());
-        }
+            data.contents()
+        };
+        // Another processor has just written them: all are asked for before the first is read.
+        descs.iter().map(frame).for_each(ask_for);
+        descs.iter().map(frame).for_each(&mut take);
         // SAFETY: every descriptor is this umem's, is given back once, and is not read any more.
         let given = unsafe { self.fill.produce(descs) };
         debug_assert_eq!(given, received, "the fill ring has places for every frame");
@@ -224,6 +234,13 @@ impl Source for Queue {
             fill_ring_empty: statistics.rx_fill_ring_empty_descs(),
         })
     }
+}
+
+/// Asks for the cache lines of a frame's headers, without waiting for them.
+#[inline]
+fn ask_for(frame: &[u8]) {
+    let lines = frame.iter().step_by(LINE).take(HEADER_LINES);
+    lines.chain(frame.last()).for_each(lanes::fetch);
 }
 
 /// The kernel's error behind one of xsk-rs, whose own text leaves it out.

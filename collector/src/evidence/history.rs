@@ -1,40 +1,37 @@
-//! The headers of recent segments as they were seen, in a ring that costs its memory and a few
-//! stores per segment: what evidence is taken from when an alert comes.
+//! The headers of recent segments as they were seen, one behind the other in a ring that costs its memory
+//! and a few stores per segment: what evidence is taken from when an alert comes.
 //!
 //! Nothing is indexed on the way in; looking a tuple up reads all tags, 4 bytes per segment.
 
-use xdpwatch_core::finding::Endpoint;
 use xdpwatch_core::tuple::Tuple;
-use xdpwatch_prog::record::Record;
-use xdpwatch_prog::select::{FIN_WINDOW_NS, SYN_WINDOW_NS, is_control, window_ns};
-use xdpwatch_prog::wire::Link;
+use xdpwatch_prog::record::{Record, marks};
+use xdpwatch_prog::wire::{Link, parse_record};
+
+use super::transitions::Transitions;
 
 /// Bytes kept of a frame at most: Ethernet, two VLAN tags, IPv6 and the longest TCP header, or
 /// IPv4 in VXLAN.
 pub const BYTES: usize = 176;
 
+/// Bytes that there is room for per segment: Ethernet, a VLAN tag, IPv4 and TCP with usual options.
+/// Where headers are longer, fewer segments are remembered.
+const BYTES_USUAL: usize = 80;
+
 /// Segments of one tuple that are handed out at most, the latest.
 const FOUND_MAX: usize = 512;
 
-/// Slots of the filter of tuples in transition: one time each.
-const TRANSITIONS: usize = 1 << 16;
-
-/// Its unit of time as a shift of nanoseconds: 134 ms.
-const TICK_SHIFT: u32 = 27;
-
-/// One frame's headers; three cache lines.
+/// What is known of one frame besides its headers.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Slot {
+struct Segment {
     at_ns: u64,
+    /// Where its headers begin: bytes ever written before, the ring's unused ends included.
+    begin: u64,
     frame_len: u32,
-    len: u16,
+    len: u8,
     link: Link,
-    bytes: [u8; BYTES],
 }
 
-const EMPTY: Slot =
-    Slot { at_ns: 0, frame_len: 0, len: 0, link: Link::Ethernet, bytes: [0; BYTES] };
+const NONE: Segment = Segment { at_ns: 0, begin: 0, frame_len: 0, len: 0, link: Link::Ethernet };
 
 /// A frame's headers out of the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +46,17 @@ pub struct Packet {
     pub bytes: Vec<u8>,
 }
 
+impl Packet {
+    /// Whether it is a segment of these two ends, in whichever network.
+    fn is_between(&self, tuple: &Tuple) -> bool {
+        let record = parse_record(&self.bytes, self.frame_len, self.at_ns, self.link);
+        record.is_ok_and(|record| {
+            let (own, _) = Tuple::of(&record, false);
+            (own.a, own.b) == (tuple.a, tuple.b)
+        })
+    }
+}
+
 /// Which segments are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
@@ -61,37 +69,48 @@ pub enum Keep {
 /// A ring of headers.
 #[derive(Debug)]
 pub struct History {
-    slots: Box<[Slot]>,
     tags: Box<[u32]>,
-    /// Segments kept so far: the next one's number.
-    next: u64,
-    /// The next one's place: its number, modulo the places.
+    segments: Box<[Segment]>,
+    bytes: Box<[u8]>,
+    /// The next segment's place, and how many were kept before the first place's.
     place: usize,
-    /// How far back from the segment asked about is looked.
+    before: u64,
+    /// Where its headers are to begin in `bytes`, and what was written before their first.
+    at: usize,
+    base: u64,
+    /// How far back from the segment asked about is looked: segments and bytes.
     depth: u64,
-    /// By a part of the tuple's hash, until when it is in transition; empty if all is kept.
-    until: Box<[u32]>,
-    seed: u64,
+    depth_bytes: u64,
+    /// What is kept, if not all.
+    transitions: Option<Transitions>,
+    keys: [u64; 2],
 }
 
 impl History {
     /// Bytes of memory for each segment.
-    pub const BYTES_EACH: usize = size_of::<Slot>() + size_of::<u32>();
+    pub const BYTES_EACH: usize = size_of::<u32>() + size_of::<Segment>() + BYTES_USUAL;
 
     /// Looks back over `depth` segments; `ahead` more are kept, for questions about a time that the
     /// ring has passed by so much already.
     #[must_use]
     pub fn new(depth: usize, ahead: usize, keep: Keep, seed: u64) -> Self {
-        let places = (depth + ahead).max(1);
-        let transitions = if keep == Keep::Transitions { TRANSITIONS } else { 0 };
+        let depth = depth.max(1);
+        let places = depth + ahead;
+        let depth_bytes = depth * BYTES_USUAL;
+        // What comes later may all be as long as can be, and leave the ring's end unused.
+        let bytes = depth_bytes + (ahead + 2) * BYTES;
         Self {
-            slots: vec![EMPTY; places].into_boxed_slice(),
             tags: vec![0; places].into_boxed_slice(),
-            next: 0,
+            segments: vec![NONE; places].into_boxed_slice(),
+            bytes: vec![0; bytes].into_boxed_slice(),
             place: 0,
+            before: 0,
+            at: 0,
+            base: 0,
             depth: depth as u64,
-            until: vec![0; transitions].into_boxed_slice(),
-            seed: seed | 1,
+            depth_bytes: depth_bytes as u64,
+            transitions: (keep == Keep::Transitions).then(Transitions::new),
+            keys: [seed | 1, seed.rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1],
         }
     }
 
@@ -99,168 +118,121 @@ impl History {
     #[inline]
     pub fn put(&mut self, record: &Record, link: Link, headers: &[u8]) {
         let hash = self.hash(
-            &Endpoint { addr: record.src_addr, port: record.src_port },
-            &Endpoint { addr: record.dst_addr, port: record.dst_port },
+            record.has_mark(marks::IPV6),
+            (&record.src_addr, record.src_port),
+            (&record.dst_addr, record.dst_port),
         );
-        if !self.until.is_empty() && !self.in_transition(record, hash) {
+        if let Some(transitions) = &mut self.transitions
+            && !transitions.take(record, hash)
+        {
             return;
         }
+        let len = headers.len().min(BYTES);
+        if self.at + BYTES > self.bytes.len() {
+            self.wrap();
+        }
+        if let Some(room) = self.bytes.get_mut(self.at..self.at + BYTES) {
+            copy(&headers[..len], room);
+        }
+        let (at_ns, frame_len) = (record.at_ns, record.frame_len);
+        let begin = self.base + self.at as u64;
         let place = self.place;
-        self.next += 1;
-        self.place = if place + 1 < self.slots.len() { place + 1 } else { 0 };
-        self.tags[place] = hash as u32;
-        let slot = &mut self.slots[place];
-        let headers = &headers[..headers.len().min(BYTES)];
-        slot.at_ns = record.at_ns;
-        slot.frame_len = record.frame_len;
-        slot.len = headers.len() as u16;
-        slot.link = link;
-        copy(headers, &mut slot.bytes);
+        self.tags[place] = (hash >> 32) as u32;
+        self.segments[place] = Segment { at_ns, begin, frame_len, len: len as u8, link };
+        self.at += len;
+        self.place = place + 1;
+        if self.place == self.tags.len() {
+            self.before += self.place as u64;
+            self.place = 0;
+        }
     }
 
-    /// The segments of `tuple`, seen not after `end_ns`, oldest first. Chance may add others.
+    /// Begins the ring anew; its end stays unused.
+    #[cold]
+    fn wrap(&mut self) {
+        self.base += self.bytes.len() as u64;
+        self.at = 0;
+    }
+
+    /// The segments between `tuple`'s ends, seen not after `end_ns`, oldest first.
     #[must_use]
     pub fn find(&self, tuple: &Tuple, end_ns: u64) -> Vec<Packet> {
-        let tag = self.hash(&tuple.a, &tuple.b) as u32;
-        let places = self.slots.len() as u64;
-        let slot = |number: u64| &self.slots[(number % places) as usize];
+        let Tuple { a, b, .. } = tuple;
+        let tag = (self.hash(true, (&a.addr, a.port), (&b.addr, b.port)) >> 32) as u32;
+        let places = self.tags.len() as u64;
+        let segment = |number: u64| &self.segments[(number % places) as usize];
         // Findings have whole microseconds.
-        let is_later = |number: &u64| slot(*number).at_ns / 1000 > end_ns / 1000;
-        let oldest = self.next.saturating_sub(places);
-        let later = (oldest..self.next).rev().take_while(is_later).count() as u64;
-        let end = self.next - later;
-        let mut found: Vec<u64> = (end.saturating_sub(self.depth).max(oldest)..end)
+        let is_later = |number: &u64| segment(*number).at_ns / 1000 > end_ns / 1000;
+        let next = self.before + self.place as u64;
+        let oldest = next.saturating_sub(places);
+        let later = (oldest..next).rev().take_while(is_later).count() as u64;
+        let Some(last) = (next - later).checked_sub(1) else { return Vec::new() };
+        let last_byte = segment(last).begin + u64::from(segment(last).len);
+        let written = self.base + self.at as u64;
+        let oldest_byte = last_byte
+            .saturating_sub(self.depth_bytes)
+            .max(written.saturating_sub(self.bytes.len() as u64));
+        let mut found: Vec<Packet> = ((last + 1).saturating_sub(self.depth).max(oldest)..=last)
             .rev()
             .filter(|number| self.tags[(number % places) as usize] == tag)
+            .map(segment)
+            .take_while(|segment| segment.begin >= oldest_byte)
+            .map(|segment| self.packet(segment))
+            // Whoever has the same tag by chance or by intent takes no place from those asked for.
+            .filter(|packet| packet.is_between(tuple))
             .take(FOUND_MAX)
             .collect();
         found.reverse();
         found
-            .into_iter()
-            .map(|number| {
-                let Slot { at_ns, frame_len, len, link, bytes } = slot(number);
-                let bytes = bytes[..usize::from(*len)].to_vec();
-                Packet { at_ns: *at_ns, frame_len: *frame_len, link: *link, bytes }
-            })
-            .collect()
     }
 
-    /// Whether the segment is needed; notes until when its tuple is in transition.
+    fn packet(&self, segment: &Segment) -> Packet {
+        let Segment { at_ns, begin, frame_len, len, link } = *segment;
+        let at = (begin % self.bytes.len() as u64) as usize;
+        Packet { at_ns, frame_len, link, bytes: self.bytes[at..at + usize::from(len)].to_vec() }
+    }
+
+    /// The same for both directions, and keyed; its upper bits are the good ones. Strangers who choose
+    /// tuples of one hash cost a look at each, and only when one of them is asked for.
+    ///
+    /// Halves of addresses are read as the parser has just written them: all 16 bytes at once would wait
+    /// until the writes are done. The first halves of IPv4 addresses are all the same.
     #[inline]
-    fn in_transition(&mut self, record: &Record, hash: u64) -> bool {
-        let until = &mut self.until[(hash >> 32) as usize % TRANSITIONS];
-        if let Some(window) = window_ns(record.flags, SYN_WINDOW_NS, FIN_WINDOW_NS) {
-            *until = (*until).max(((record.at_ns + window) >> TICK_SHIFT) as u32 + 1);
+    fn hash(&self, is_v6: bool, one: (&[u8; 16], u16), other: (&[u8; 16], u16)) -> u64 {
+        // An IPv4 address lies in the uppermost bits, and nothing that differs below.
+        let ports = u64::from(one.1) * u64::from(other.1);
+        let hash = (half(one.0, 1) ^ half(other.0, 1) ^ ports).wrapping_mul(self.keys[1]);
+        if !is_v6 {
+            return hash;
         }
-        is_control(record.flags) || (record.at_ns >> TICK_SHIFT) as u32 <= *until
-    }
-
-    /// The same for both directions, and keyed: strangers choose the tuples.
-    #[inline]
-    fn hash(&self, one: &Endpoint, other: &Endpoint) -> u64 {
-        let of = |end: &Endpoint| {
-            let addr = u128::from_be_bytes(end.addr);
-            let high = ((addr >> 64) as u64).wrapping_mul(0xa076_1d64_78bd_642f);
-            let low = (addr as u64 ^ self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let mixed = high ^ low ^ low >> 32 ^ u64::from(end.port) << 17;
-            mixed.wrapping_mul(self.seed)
-        };
-        let sum = of(one).wrapping_add(of(other));
-        (sum ^ sum >> 29).wrapping_mul(0x9fb2_1c65_1e98_df25).rotate_right(24)
+        hash.wrapping_add((half(one.0, 0) ^ half(other.0, 0)).wrapping_mul(self.keys[0]))
     }
 }
 
-/// Copies so few bytes in pieces, the last of which may overlap: a call would cost more than the copy.
 #[inline]
-fn copy(from: &[u8], to: &mut [u8; BYTES]) {
-    let (pieces, rest) = from.as_chunks::<16>();
-    let (places, _) = to.as_chunks_mut::<16>();
-    places.iter_mut().zip(pieces).for_each(|(to, from)| *to = *from);
-    if rest.is_empty() {
-        return;
+fn half(addr: &[u8; 16], n: usize) -> u64 {
+    u64::from_le_bytes(addr.as_chunks::<8>().0[n])
+}
+
+/// Copies so few bytes in two pieces that may overlap: a call would cost more than the copy.
+#[inline]
+fn copy(from: &[u8], to: &mut [u8]) {
+    match from.len() {
+        // Ethernet, IPv4 and TCP with most options.
+        48..=80 => copy_ends::<48, 32>(from, to),
+        81..=128 => copy_ends::<64, 64>(from, to),
+        len => to[..len].copy_from_slice(from),
     }
-    let len = from.len();
-    match from.last_chunk::<16>() {
-        Some(last) => to[len - 16..len].copy_from_slice(last),
-        None => to[..len].copy_from_slice(from),
+}
+
+/// Copies the first `N` bytes and the last `M`; there are at least so many, and at most both.
+#[inline]
+fn copy_ends<const N: usize, const M: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<M>()) {
+        to[..N].copy_from_slice(first);
+        to[from.len() - M..][..M].copy_from_slice(last);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use xdpwatch_prog::record::flags;
-
-    fn record(at_ns: u64, port: u16, tcp_flags: u8) -> Record {
-        Record { at_ns, src_port: port, dst_port: 80, flags: tcp_flags, ..Record::default() }
-    }
-
-    fn found(history: &History, port: u16, end_ns: u64) -> Vec<u64> {
-        let tuple = Tuple::of(&record(0, port, 0), false).0;
-        history.find(&tuple, end_ns).iter().map(|packet| packet.at_ns).collect()
-    }
-
-    #[test]
-    fn both_directions_are_found_and_others_not() {
-        let mut history = History::new(8, 0, Keep::All, 5);
-        let there = record(1000, 7, flags::SYN);
-        let back = Record { at_ns: 2000, src_port: 80, dst_port: 7, ..there };
-        history.put(&there, Link::Ethernet, &[1; 60]);
-        history.put(&back, Link::RawIp, &[2; 300]);
-        history.put(&record(3000, 8, flags::SYN), Link::Ethernet, &[3; 60]);
-        assert_eq!(found(&history, 7, 9000), [1000, 2000]);
-        let packets = history.find(&Tuple::of(&there, false).0, 9000);
-        assert_eq!((packets[0].bytes.as_slice(), packets[0].link), (&[1; 60][..], Link::Ethernet));
-        assert_eq!((packets[1].bytes.len(), packets[1].link), (BYTES, Link::RawIp));
-    }
-
-    #[test]
-    fn headers_of_every_length_are_kept_whole() {
-        let bytes: Vec<u8> = (0..=u8::MAX).collect();
-        for len in 0..=BYTES + 20 {
-            let mut history = History::new(2, 0, Keep::All, 5);
-            history.put(&record(1000, 7, flags::SYN), Link::Ethernet, &[0xee; BYTES]);
-            history.put(&record(2000, 7, flags::SYN), Link::Ethernet, &[0xee; BYTES]);
-            history.put(&record(3000, 7, flags::SYN), Link::Ethernet, &bytes[..len]);
-            let packets = history.find(&Tuple::of(&record(0, 7, 0), false).0, 9000);
-            assert_eq!(packets[1].bytes, bytes[..len.min(BYTES)], "{len} bytes");
-        }
-    }
-
-    #[test]
-    fn the_ring_forgets_the_oldest() {
-        let mut history = History::new(4, 0, Keep::All, 5);
-        for n in 0..6 {
-            history.put(&record(n * 1000, 7, flags::SYN), Link::Ethernet, &[0; 60]);
-        }
-        assert_eq!(found(&history, 7, 5000), [2000, 3000, 4000, 5000]);
-    }
-
-    #[test]
-    fn what_came_later_changes_no_answer() {
-        let mut history = History::new(3, 4, Keep::All, 5);
-        for n in 0..5 {
-            history.put(&record(n * 1000, 7, flags::SYN), Link::Ethernet, &[0; 60]);
-        }
-        let before = found(&history, 7, 4000);
-        for n in 5..9 {
-            history.put(&record(n * 1000, 8, flags::SYN), Link::Ethernet, &[0; 60]);
-            assert_eq!(found(&history, 7, 4000), before);
-        }
-        assert_eq!(before, [2000, 3000, 4000]);
-    }
-
-    #[test]
-    fn data_is_kept_only_of_tuples_in_transition() {
-        let mut history = History::new(8, 0, Keep::Transitions, 5);
-        let second = 1_000_000_000;
-        history.put(&record(second, 7, flags::ACK), Link::Ethernet, &[0; 60]);
-        history.put(&record(2 * second, 7, flags::SYN), Link::Ethernet, &[0; 60]);
-        history.put(&record(6 * second, 7, flags::ACK), Link::Ethernet, &[0; 60]);
-        history.put(&record(8 * second, 7, flags::ACK), Link::Ethernet, &[0; 60]);
-        history.put(&record(9 * second, 7, flags::RST), Link::Ethernet, &[0; 60]);
-        let seconds: Vec<u64> =
-            found(&history, 7, 20 * second).iter().map(|at_ns| at_ns / second).collect();
-        assert_eq!(seconds, [2, 6, 9]);
-    }
-}
+mod tests;

@@ -8,12 +8,13 @@ pub mod args;
 pub mod case;
 mod clerk;
 mod comments;
-mod frame;
+pub(crate) mod frame;
 pub mod history;
 mod proof;
 mod rebuild;
 pub mod redact;
 pub mod store;
+mod transitions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

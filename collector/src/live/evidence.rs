@@ -181,15 +181,18 @@ fn write_files(archive: &Archive, documents: &Receiver<Document>) {
 mod tests {
     use super::*;
     use crate::capture::sys;
+    use crate::evidence::frame;
     use crate::evidence::history::Keep;
     use std::os::fd::AsRawFd;
     use xdpwatch_prog::record::{Record, flags};
-    use xdpwatch_prog::wire::Link;
 
     fn history(at_ns: u64) -> (History, Tuple) {
-        let record = Record { at_ns, src_port: 7, flags: flags::SYN, ..Record::default() };
+        let addr = std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
+        let ends = Record { src_addr: addr, dst_addr: addr, src_port: 7, ..Record::default() };
+        let record = Record { at_ns, flags: flags::SYN, ..ends };
         let mut history = History::new(8, 0, Keep::All, 1);
-        history.put(&record, Link::Ethernet, &[0; 60]);
+        let packet = frame::packet(&record);
+        history.put(&record, packet.link, &packet.bytes);
         (history, Tuple::of(&record, false).0)
     }
 

@@ -1,9 +1,10 @@
 //! One live worker's thread: takes frames, parses them, hands records to their owners, and observes
 //! those that are its own.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,14 +25,15 @@ use crate::worker::Worker;
 /// A frame may still be on its way from the program to the ring for this long, nanoseconds.
 const IN_FLIGHT_NS: u64 = 1_000_000;
 
-/// How long an empty ring is looked at before the thread sleeps: waking up costs more than that.
-const SPIN: Duration = Duration::from_micros(30);
+/// How long an empty ring is looked at before the thread sleeps, nanoseconds: waking up costs more than
+/// that.
+const SPIN_NS: u64 = 30_000;
 
 /// Rounds after which staged records are sent even while frames keep coming.
 const ROUNDS_PER_FLUSH: u32 = 8;
 
-/// How often a worker's numbers are shown to others.
-const SHOW_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a worker's numbers are shown to others, nanoseconds.
+const SHOW_INTERVAL_NS: u64 = 100_000_000;
 
 /// Sleep while records are held back or were received lately, milliseconds: others wait for this
 /// worker's progress.
@@ -40,8 +42,8 @@ const SHORT_SLEEP_MS: i32 = 1;
 /// Sleep otherwise: the detector's tick. Frames and other workers' records end it.
 const LONG_SLEEP_MS: i32 = 50;
 
-/// How long after the last frame sleeps stay short.
-const LATELY: Duration = Duration::from_millis(10);
+/// How long after the last frame sleeps stay short, nanoseconds.
+const LATELY_NS: u64 = 10_000_000;
 
 /// A frame that comes in while a worker sleeps has woken it after this long, nanoseconds; what a
 /// sleeper will still send was received later than this ago. One that takes longer is observed all
@@ -81,11 +83,11 @@ impl<S: Source> Lane<S> {
         self.show(&mut counts);
         self.flush(DONE);
         while !self.seat.all_done() {
-            self.observe(&mut records);
+            self.observe(&mut records, self.shared.clock.now_ns());
             self.answer();
             std::thread::sleep(Duration::from_micros(200));
         }
-        self.observe(&mut records);
+        self.observe(&mut records, self.shared.clock.now_ns());
         self.worker.finish(self.shared.clock.now_ns());
         self.send_outputs(DONE);
         if let Some(saver) = self.shared.saver.get() {
@@ -101,8 +103,8 @@ impl<S: Source> Lane<S> {
         let (mut rounds, mut tuned) = (0, 0);
         let mut idle_since = None;
         self.show(counts);
-        let mut shown_at = Instant::now();
-        let latest_ns = AtomicU64::new(0);
+        let mut show_ns = 0;
+        let latest_ns = Cell::new(0);
         loop {
             let stopping = self.shared.stop.load(Ordering::Acquire);
             let looked_ns = self.shared.clock.now_ns();
@@ -112,12 +114,12 @@ impl<S: Source> Lane<S> {
                 // The rings are empty: what is not in them by now was seen after this.
                 self.flush(looked_ns.saturating_sub(IN_FLIGHT_NS));
             } else if rounds % ROUNDS_PER_FLUSH == 0 {
-                self.flush(latest_ns.load(Ordering::Relaxed));
+                self.flush(latest_ns.get());
             }
-            self.observe(records);
+            self.observe(records, looked_ns);
             self.answer();
-            if shown_at.elapsed() >= SHOW_INTERVAL {
-                shown_at = Instant::now();
+            if looked_ns >= show_ns {
+                show_ns = looked_ns + SHOW_INTERVAL_NS;
                 self.show(counts);
                 if let Some(detection) = self.shared.tuning.newer(&mut tuned) {
                     self.worker.retune(&detection);
@@ -130,12 +132,12 @@ impl<S: Source> Lane<S> {
             if stopping {
                 return Ok(());
             }
-            let since = *idle_since.get_or_insert_with(Instant::now);
-            if since.elapsed() < SPIN {
+            let idle_ns = looked_ns - *idle_since.get_or_insert(looked_ns);
+            if idle_ns < SPIN_NS {
                 std::hint::spin_loop();
                 continue;
             }
-            self.sleep(since.elapsed())?;
+            self.sleep(idle_ns)?;
         }
     }
 
@@ -146,9 +148,9 @@ impl<S: Source> Lane<S> {
         seat.tell_sent(|to| shared.bells[to].ring());
     }
 
-    /// Sleeps until there is something to do, after having been idle for so long.
-    fn sleep(&mut self, idle: Duration) -> io::Result<()> {
-        let awaited = self.seat.has_peers() && idle < LATELY;
+    /// Sleeps until there is something to do, after having been idle for so many nanoseconds.
+    fn sleep(&mut self, idle_ns: u64) -> io::Result<()> {
+        let awaited = self.seat.has_peers() && idle_ns < LATELY_NS;
         let bell = &self.shared.bells[self.number];
         if awaited || self.seat.is_holding() {
             return self.intake.wait(bell.as_raw_fd(), SHORT_SLEEP_MS);
@@ -165,7 +167,7 @@ impl<S: Source> Lane<S> {
     }
 
     /// Takes what is in the rings, at most one batch of each.
-    fn receive(&mut self, counts: &mut Shown, latest_ns: &AtomicU64) -> Received {
+    fn receive(&mut self, counts: &mut Shown, latest_ns: &Cell<u64>) -> Received {
         let Self { place, intake, seat, shared, evidence, .. } = self;
         intake.receive(|bytes| {
             let Ok((head, frame)) = Head::split(bytes) else {
@@ -175,27 +177,27 @@ impl<S: Source> Lane<S> {
             };
             counts.received[usize::from(head.interface) % INTERFACES_MAX] += 1;
             let at_ns = shared.clock.at_ns(head.at_ns);
-            latest_ns.fetch_max(at_ns, Ordering::Relaxed);
+            latest_ns.set(latest_ns.get().max(at_ns));
             if let Some(headers) = &shared.headers {
                 headers.put(head.interface, at_ns, head.frame_len, frame);
             }
-            match wire::parse(frame, head.frame_len, at_ns, Link::Ethernet) {
+            // By reference: moved, a record just written would have to be waited for.
+            match &wire::parse(frame, head.frame_len, at_ns, Link::Ethernet) {
                 Ok(Parsed { record, header_end }) if shared.wants_more() => {
                     if let Some((history, _)) = evidence {
-                        let headers = &frame[..header_end.min(frame.len())];
-                        history.put(&record, Link::Ethernet, headers);
+                        let headers = &frame[..(*header_end).min(frame.len())];
+                        history.put(record, Link::Ethernet, headers);
                     }
-                    seat.give(&record);
+                    seat.give(record);
                 }
                 Ok(_) => counts.beyond_count += 1,
-                Err(skip) => counts.skips.count(skip),
+                Err(skip) => counts.skips.count(*skip),
             }
         })
     }
 
-    /// Observes the records that are due, and lets time pass.
-    fn observe(&mut self, records: &mut Vec<Record>) {
-        let now_ns = self.shared.clock.now_ns();
+    /// Observes the records that are due at a time that is now or just passed, and lets time pass.
+    fn observe(&mut self, records: &mut Vec<Record>, now_ns: u64) {
         if self.seat.has_peers() {
             self.vouch_for_sleepers(now_ns);
         }

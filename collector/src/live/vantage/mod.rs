@@ -266,6 +266,7 @@ impl Vantage {
         let seats = handoff::seats(workers, by_hash, detection.seeds[0]);
         let mut crew: Vec<_> = (0..workers).map(|_| Worker::new(detection, workers)).collect();
         crew.iter().for_each(Worker::use_huge_pages);
+        crew.iter().for_each(Worker::populate);
         before.restore(&mut crew, args, detection);
         let mut lanes = Vec::new();
         let places = sources.into_iter().zip(seats).zip(crew);
