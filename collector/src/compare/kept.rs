@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 
 use xdpwatch_core::finding::{About, Finding};
-use xdpwatch_core::group::Change;
 
-use super::{Comparison, Point};
-use crate::interruption::Interruption;
-use crate::report::{Context, Occasion, Reporter};
-use crate::stats::Stats;
+use super::Point;
+use crate::report::{Context, Reporter};
 
 /// Findings kept.
 const KEPT_MAX: usize = 1 << 12;
@@ -41,6 +38,10 @@ impl<'a> Keeper<'a> {
 }
 
 impl Reporter for Keeper<'_> {
+    fn inner(&mut self) -> Option<&mut dyn Reporter> {
+        Some(&mut *self.inner)
+    }
+
     fn finding(
         &mut self,
         context: &Context,
@@ -57,40 +58,5 @@ impl Reporter for Keeper<'_> {
             }
         }
         self.inner.finding(context, finding, group_id, utc_offset_ns)
-    }
-
-    fn group(
-        &mut self,
-        context: &Context,
-        change: &Change<'_>,
-        utc_offset_ns: i64,
-    ) -> io::Result<()> {
-        self.inner.group(context, change, utc_offset_ns)
-    }
-
-    fn statistics(
-        &mut self,
-        context: &Context,
-        stats: &Stats,
-        occasion: Occasion,
-    ) -> io::Result<()> {
-        self.inner.statistics(context, stats, occasion)
-    }
-
-    fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {
-        self.inner.show(context, stats, trouble);
-    }
-
-    fn interruption(
-        &mut self,
-        context: &Context,
-        interruption: &Interruption,
-        utc_offset_ns: i64,
-    ) -> io::Result<()> {
-        self.inner.interruption(context, interruption, utc_offset_ns)
-    }
-
-    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
-        self.inner.comparison(context, comparison)
     }
 }

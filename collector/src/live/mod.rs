@@ -305,7 +305,7 @@ impl<'a> Desk<'a> {
             }
             if !told.is_empty() {
                 let stats = self.stats(index, vantage, false)?;
-                self.reporter.show(&self.contexts[index], &stats, vantage.trouble());
+                self.reporter.show(&self.contexts[index], stats, vantage.trouble());
             }
         }
         Ok(())
@@ -357,7 +357,7 @@ impl<'a> Desk<'a> {
         for (index, vantage) in vantages.iter().enumerate() {
             let (stats, trouble) = (self.stats(index, vantage, false)?, vantage.trouble());
             status.add(self.contexts[index].name(), &stats, trouble.as_deref());
-            self.reporter.show(&self.contexts[index], &stats, trouble);
+            self.reporter.show(&self.contexts[index], stats, trouble);
         }
         let goes_on = vantages.iter().all(|vantage| vantage.silent_worker().is_none());
         self.notifier.progress(status.to_string(), goes_on);
@@ -376,7 +376,7 @@ impl<'a> Desk<'a> {
     fn statistics(&mut self, vantages: &[Vantage], occasion: Occasion) -> anyhow::Result<()> {
         for (index, vantage) in vantages.iter().enumerate() {
             let stats = self.stats(index, vantage, occasion == Occasion::End)?;
-            self.reporter.statistics(&self.contexts[index], &stats, occasion)?;
+            self.reporter.statistics(&self.contexts[index], stats, occasion)?;
         }
         Ok(())
     }
