@@ -15,6 +15,7 @@ use crate::args::Args;
 use crate::compare::{self, Inputs, Keeper};
 use crate::config;
 use crate::config::reload::Reloader;
+use crate::evidence::redact::Redactor;
 use crate::replay;
 use crate::report::{self, Context, Origin, Reporter};
 #[cfg(feature = "api")]
@@ -270,7 +271,7 @@ fn read_files(
         workers: usize::from(args.workers),
         count: args.count,
     };
-    let inputs = inputs(args);
+    let inputs = inputs(args, options.redactor.clone());
     let mut reporter = Keeper::new(reporter);
     let mut outcome = Outcome::default();
     for (point, path) in args.read.iter().enumerate() {
@@ -285,12 +286,13 @@ fn read_files(
         outcome.failed |= explain(&name, &ended);
     }
     if let Some(inputs) = inputs.filter(|_| !requests.end()) {
-        let comparison = compare::compare(&inputs, reporter.findings())?;
+        let comparison = compare::compare(&inputs, reporter.findings.take(u64::MAX))?;
         let origin = Origin::File(comparison.names[0].clone());
         let context = Context { sensor: sensor.to_owned(), origin };
         reporter.comparison(&context, &comparison)?;
-        if reporter.not_kept > 0 {
-            complain(&format!("{} findings were not compared: too many", reporter.not_kept));
+        let not_kept = reporter.findings.not_kept;
+        if not_kept > 0 {
+            complain(&format!("{not_kept} findings were not compared: too many"));
         }
     }
     Ok(outcome)
@@ -313,9 +315,9 @@ fn misuse(args: &Args) -> Option<String> {
 }
 
 /// The two files that are to be compared, if that was asked for.
-fn inputs(args: &Args) -> Option<Inputs> {
+fn inputs(args: &Args, redactor: Option<Redactor>) -> Option<Inputs> {
     let paths = args.read.clone().try_into().ok().filter(|_| args.compare)?;
-    Some(Inputs { paths, count: args.count })
+    Some(Inputs { paths, count: args.count, redactor })
 }
 
 /// Says what was wrong with a file; true if it was not read to its end.
