@@ -236,7 +236,7 @@ pub fn detection(args: &Args, seeds: [u64; 4]) -> Detection {
 /// `holes`. Live capture leaves data out unless told to take all.
 fn carries_data(args: &Args) -> bool {
     #[cfg(feature = "xdp")]
-    let takes_all = args.live.select == crate::args::Select::All;
+    let takes_all = args.selects_all();
     #[cfg(not(feature = "xdp"))]
     let takes_all = false;
     !args.read.is_empty() || takes_all
@@ -303,6 +303,10 @@ fn misuse(args: &Args) -> Option<String> {
     if !args.compare {
         return None;
     }
+    #[cfg(feature = "xdp")]
+    if !args.iface.is_empty() {
+        return live_misuse(args);
+    }
     if args.read.len() != 2 {
         let given = args.read.len();
         return Some(format!(
@@ -312,6 +316,35 @@ fn misuse(args: &Args) -> Option<String> {
     let reads_twice = args.read.iter().all(|path| compare::is_readable_again(path));
     let what = "--compare reads each file more than once: save standard input to a file first";
     (!reads_twice).then(|| what.to_owned())
+}
+
+/// The same of `--compare` on interfaces.
+#[cfg(feature = "xdp")]
+fn live_misuse(args: &Args) -> Option<String> {
+    let what = match &args.iface[..] {
+        [first, second] if first == second => format!(
+            "--compare takes two interfaces that show two places; {first} is given twice: give \
+             another for one of them"
+        ),
+        [_, _] if !args.selects_all() => "--compare says of each segment whether it arrived, and \
+            --select control leaves most of them out: leave it out, or say --select all"
+            .to_owned(),
+        [_, _] if args.write.is_some() => "-w writes the headers of one vantage point, and with \
+            --compare there are two: leave it out, or write with two xdpwatch and compare the files"
+            .to_owned(),
+        [_, _] if args.state.state_file.is_some() => {
+            "--state-file keeps the tuples of one vantage \
+            point, and with --compare there are two: leave it out"
+                .to_owned()
+        }
+        [_, _] => return None,
+        names => format!(
+            "--compare takes exactly two interfaces, -i FIRST -i SECOND (or two files with -r); {} \
+             given",
+            names.len()
+        ),
+    };
+    Some(what)
 }
 
 /// The two files that are to be compared, if that was asked for.

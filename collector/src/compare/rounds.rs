@@ -34,8 +34,19 @@ const PAIRS_MAX: usize = 1 << 16;
 /// common.
 const STRANGE_MIN: u64 = 10;
 
-/// From when to when, nanoseconds, both included.
+/// From when to when, nanoseconds.
 pub type Span = (u64, u64);
+
+/// Adds a time in which something may have been missed; times that meet become one.
+pub fn doubt(doubts: &mut Vec<Span>, (from_ns, until_ns): Span) {
+    match doubts.last_mut() {
+        Some((first_ns, last_ns)) if from_ns <= *last_ns => {
+            *first_ns = from_ns.min(*first_ns);
+            *last_ns = until_ns.max(*last_ns);
+        }
+        _ => doubts.push((from_ns, until_ns)),
+    }
+}
 
 /// What came in since the last round.
 #[derive(Debug, Default)]
@@ -54,6 +65,8 @@ pub struct Window {
     pub not_compared: u64,
     /// What was found at each.
     pub findings: Vec<(Point, Finding)>,
+    /// Findings that were not kept: too many.
+    pub findings_not_kept: u64,
 }
 
 /// What a round says.
@@ -63,8 +76,8 @@ pub struct Told {
     pub comparison: Comparison,
     /// Why nothing can be compared; said once.
     pub trouble: Option<CompareError>,
-    /// Findings that were not explained: too many.
-    pub not_explained: u64,
+    /// Findings that were not kept, so that they could be explained: too many.
+    pub findings_not_kept: u64,
 }
 
 /// Everything that outlasts a round.
@@ -132,6 +145,7 @@ impl Rounds {
             self.doubts[point].extend(doubts);
         }
         window.findings.iter().for_each(|(point, finding)| self.findings.keep(*point, finding));
+        self.findings.not_kept += window.findings_not_kept;
         let (common, clock, later_ns) = self.match_until(reached_ns, end_ns);
         let mut counts = std::mem::take(&mut self.matcher.counts);
         counts.not_compared += window.not_compared;
@@ -142,7 +156,8 @@ impl Rounds {
         let Judged { not_captured, in_doubt, lost } = self.judge(until_ns, &clock);
         self.lost.extend_from_slice(&lost);
         let findings = self.findings.take(until_ns);
-        let findings = findings.into_iter().map(|(point, f)| judge::explain(point, f, &self.lost, &clock));
+        let findings =
+            findings.into_iter().map(|(point, f)| judge::explain(point, f, &self.lost, &clock));
         let findings = findings.collect();
         let trouble = self.trouble(&common, &counts, end_ns.is_some());
         let from_ns = std::mem::replace(&mut self.judged_ns, until_ns);
@@ -160,7 +175,8 @@ impl Rounds {
             groups_left_out,
             findings,
         };
-        Told { comparison, trouble, not_explained: std::mem::take(&mut self.findings.not_kept) }
+        let findings_not_kept = std::mem::take(&mut self.findings.not_kept);
+        Told { comparison, trouble, findings_not_kept }
     }
 
     /// Matches what has its twin by now, if it has one; what both have in common of all that is there.
@@ -240,7 +256,10 @@ impl Rounds {
         // Those before were told in the last round; they are here for what they say about others.
         let new = due.partition_point(|one| one.at_ns < self.judged_ns);
         let doubts = |point: Point, at_ns: u64| {
-            self.doubts[point].iter().any(|(from, until)| (*from..=*until).contains(&at_ns))
+            // It would have passed there a little later or earlier.
+            let (from_ns, until_ns) =
+                (at_ns.saturating_sub(WAIT_NS), at_ns.saturating_add(WAIT_NS));
+            self.doubts[point].iter().any(|(from, until)| *from <= until_ns && from_ns <= *until)
         };
         judge::judge(&due[new..], &fates[new..], doubts, self.redactor.as_ref())
     }
@@ -272,12 +291,13 @@ impl Rounds {
             let old = past.partition_point(|sight| sight.at_ns < needed_ns);
             let too_many = past.len().saturating_sub(self.places).max(old);
             past.drain(..too_many);
-            cut_ns = cut_ns.max(past.first().filter(|_| too_many > old).map_or(0, |sight| sight.at_ns));
+            cut_ns =
+                cut_ns.max(past.first().filter(|_| too_many > old).map_or(0, |sight| sight.at_ns));
         }
         let old = self.lost.partition_point(|one| one.at_ns + LOST_NS < self.judged_ns);
         self.lost.drain(..old.max(self.lost.len().saturating_sub(LOST_MAX)));
         for doubts in &mut self.doubts {
-            doubts.retain(|(_, until)| *until >= self.judged_ns);
+            doubts.retain(|(_, until)| until.saturating_add(WAIT_NS) >= self.judged_ns);
             if cut_ns > self.judged_ns {
                 // What would have spoken against a loss is no longer there.
                 doubts.push((self.judged_ns, cut_ns));

@@ -73,7 +73,8 @@ mod tests {
     use xdpwatch_prog::record::Record;
 
     fn sight(n: u32, at_ns: u64) -> Sight {
-        let record = Record { seq: n, src_port: 40_000, dst_port: 80, flags: 16, ..Record::default() };
+        let record =
+            Record { seq: n, src_port: 40_000, dst_port: 80, flags: 16, ..Record::default() };
         Sight { at_ns, segment: Segment::of(&record) }
     }
 

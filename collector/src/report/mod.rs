@@ -113,7 +113,11 @@ pub trait Reporter {
     }
 
     /// Waits until no kill of this process can lose what was told of groups so far; not for ever.
-    fn secure(&mut self) {}
+    fn secure(&mut self) {
+        if let Some(inner) = self.inner() {
+            inner.secure();
+        }
+    }
 
     /// Reports statistics.
     ///

@@ -162,8 +162,9 @@ fn where_the_capture_lost_frames_nothing_is_called_lost() {
     });
     let Comparison { watched, counts, .. } = &told.comparison;
     let watched = watched.unwrap();
-    assert_eq!((watched.in_doubt, watched.capture_lost), ([0, 5], [0, 9]));
-    assert_eq!(lost(std::slice::from_ref(&told.comparison), 0), 15);
+    // From 0.8 s to 2 s: those missing might have been there a little later or earlier.
+    assert_eq!((watched.in_doubt, watched.capture_lost), ([0, 7], [0, 9]));
+    assert_eq!(lost(std::slice::from_ref(&told.comparison), 0), 13);
     assert_eq!(counts.not_compared, 4);
 }
 
@@ -173,7 +174,8 @@ fn memory_stays_bounded_and_its_cuts_cause_no_loss() {
     let mut rounds = rounds(100);
     for second in 0..20u64 {
         let (from, until) = (second * 100, (second + 1) * 100);
-        let part = sights.each_ref().map(|sights| sights[from as usize * 2..until as usize * 2].to_vec());
+        let part =
+            sights.each_ref().map(|sights| sights[from as usize * 2..until as usize * 2].to_vec());
         let reached_ns = part[0].last().unwrap().at_ns.min(part[1].last().unwrap().at_ns);
         let told = rounds.compare(Window { sights: part, reached_ns, ..Window::default() });
         assert!(told.comparison.lost.is_empty());

@@ -21,7 +21,8 @@ pub fn title(comparison: &Comparison) -> String {
 pub fn path(comparison: &Comparison, watched: &Watched) -> String {
     let [first, second] = &comparison.names;
     let ways = watched.later_ns.iter().zip(["clients", "servers"]).filter_map(|(ns, who)| {
-        let (ns, order) = (*ns.as_ref()?, if ns.is_some_and(|ns| ns < 0) { "before" } else { "after" });
+        let (ns, order) =
+            (*ns.as_ref()?, if ns.is_some_and(|ns| ns < 0) { "before" } else { "after" });
         let ms = ns.unsigned_abs() as f64 / 1e6;
         Some(format!("what {who} sent passed {second} {ms:.3} ms {order} {first}"))
     });
