@@ -8,7 +8,7 @@ use xdpwatch_prog::record::Record;
 
 use super::error::CompareError;
 use super::evidence::Evidence;
-use super::judge::{self, Judged};
+use super::judge::{self, Judged, Order};
 use super::lost::{Matcher, Point};
 use super::offset::{Clock, Sighting};
 use super::points::{Points, Sight};
@@ -22,6 +22,9 @@ const OFFSET_MAX_NS: u64 = 86_400_000_000_000;
 
 /// Differences that scatter more than this are not of the same traffic.
 const SPREAD_MAX_NS: u64 = 1_000_000_000;
+
+/// Clocks of captures tell microseconds.
+const ORDER: Order = Order { more_than_ns: 1000, majority: 2 };
 
 /// The two files.
 #[derive(Clone, Debug)]
@@ -105,7 +108,7 @@ pub fn compare(
     if data_left_out {
         alone.retain(|one| !one.is_data());
     }
-    let mut evidence = Evidence::new(&alone, &judge::nearest(&common, &clock));
+    let mut evidence = Evidence::new(&alone, &judge::nearest(&common, &clock, ORDER));
     inputs.each(&clock, |_, segment, at_ns| evidence.take(&segment, at_ns))?;
     let Judged { not_captured, lost, .. } =
         judge::judge(&alone, &evidence.fates(), |_, _| false, inputs.redactor.as_ref());

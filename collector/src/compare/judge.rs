@@ -78,19 +78,28 @@ pub fn why_nothing<P: Points>(points: &P) -> Result<CompareError, P::Error> {
     })
 }
 
+/// When the order in which two points saw a segment tells which of them it passed first.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// The times differ by more than this, nanoseconds.
+    pub more_than_ns: u64,
+    /// So many times as many of a sender's segments say the one as say the other.
+    pub majority: u64,
+}
+
 /// The point that each sender's segments pass first, by their times.
 #[must_use]
-pub fn nearest(common: &[(Segment, Sighting)], clock: &Clock) -> Nearest {
+pub fn nearest(common: &[(Segment, Sighting)], clock: &Clock, order: Order) -> Nearest {
     let mut votes: HashMap<[u8; 16], [u64; 2]> = HashMap::new();
     for (segment, sighting) in common {
         let ahead_ns = sighting.diff_ns - clock.expected_ns(sighting.at_ns);
-        if ahead_ns.unsigned_abs() > 1000 {
+        if ahead_ns.unsigned_abs() > order.more_than_ns {
             votes.entry(segment.src.addr).or_default()[usize::from(ahead_ns < 0)] += 1;
         }
     }
     let sure = votes.into_iter().filter_map(|(addr, [first, second])| {
         let point = usize::from(second > first);
-        (first.max(second) >= 2 * first.min(second).max(1)).then_some((addr, point))
+        (first.max(second) >= order.majority * first.min(second).max(1)).then_some((addr, point))
     });
     sure.collect()
 }

@@ -9,7 +9,7 @@ use xdpwatch_core::finding::Finding;
 
 use super::error::CompareError;
 use super::evidence::{Evidence, GAP_NS, Nearest};
-use super::judge::{self, Judged};
+use super::judge::{self, Judged, Order};
 use super::kept::Findings;
 use super::lost::{Alone, Counts, Matcher, Point, WAIT_NS};
 use super::offset::{Clock, Sighting};
@@ -26,6 +26,10 @@ const LOST_NS: u64 = 300_000_000_000;
 
 /// Lost segments remembered at most.
 const LOST_MAX: usize = 1 << 16;
+
+/// A frame's time is that at which its queue is looked at, and a busy processor looks at the queues of
+/// two interfaces in any order.
+const ORDER: Order = Order { more_than_ns: 100_000, majority: 8 };
 
 /// Pairs of addresses in common, and senders, remembered at most; then all are learned anew.
 const PAIRS_MAX: usize = 1 << 16;
@@ -201,7 +205,7 @@ impl Rounds {
             self.nearest.clear();
         }
         self.matcher.common.extend(judge::pairs(&common));
-        self.nearest.extend(judge::nearest(&common, &clock));
+        self.nearest.extend(judge::nearest(&common, &clock, ORDER));
         let matcher = &mut self.matcher;
         let Ok(()) = Memory(&[&due]).each(&clock, |point, segment, at_ns| {
             matcher.take(point, segment, at_ns);

@@ -31,6 +31,7 @@ use xdpwatch_core::finding::{Finding, State};
 
 use crate::alerts::{Alerts, Audience};
 use crate::args::Args;
+use crate::capture::clock::Clock;
 use crate::evidence::Archive;
 use crate::report::{Context, Occasion, Origin, Reporter};
 use crate::service::notify::{Notifier, Status};

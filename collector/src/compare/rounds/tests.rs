@@ -101,6 +101,19 @@ fn one_clock_has_no_offset_and_says_what_the_path_takes() {
 }
 
 #[test]
+fn times_that_hardly_differ_do_not_tell_who_is_nearer() {
+    let mut sights = traffic(3, |n, from_client| !from_client && n % 9 == 4);
+    // A busy processor looks at the far queue a little later, whoever sent.
+    sights[0] = sights[1].clone();
+    sights[0].iter_mut().for_each(|sight| sight.at_ns -= 5000);
+    sights[0].retain(|sight| sight.segment.is_from_client() || sight.segment.seq % 9 != 4);
+    let told = compared(&sights, &[900, 2100], 4000);
+    let dead = (0..300).filter(|n| n % 9 == 4).count() as u64;
+    assert_eq!((lost(&told, 0), lost(&told, 1)), (0, dead));
+    assert_eq!(sum(&told, |one| one.not_captured[0]), 0);
+}
+
+#[test]
 fn what_is_on_its_way_at_the_end_is_not_lost() {
     let sights = traffic(2, |_, _| false);
     // The last 3 ms are missing at whoever sees them second.
