@@ -66,9 +66,12 @@ impl Comparing {
         let (orders, ordered) = sync_channel::<Window>(1);
         let (tell, told) = sync_channel(1);
         let run = move || {
-            let told = ordered.iter().map(|window| rounds.compare(window));
-            // Whoever does not listen any more has ended.
-            let _ = told.map(|told| tell.send(told)).find(Result::is_err);
+            for window in ordered {
+                // Whoever does not listen any more has ended.
+                if tell.send(rounds.compare(window)).is_err() {
+                    return;
+                }
+            }
         };
         let thread = thread::Builder::new().name("compare".to_owned()).spawn(run);
         thread.context("starting the thread that compares")?;
