@@ -58,16 +58,17 @@ pub struct Args {
     pub test_config: bool,
     #[cfg(feature = "xdp")]
     /// Capture live on this interface; repeat it for several that feed one set of tables, such as the
-    /// two ports of a tap that splits the directions
+    /// two ports of a tap that splits the directions, or with --compare for two places
     #[arg(short, long, value_name = "IF", help_heading = "Input")]
     pub iface: Vec<String>,
     /// Read a capture file: pcap or pcapng, plain, gzip or zstd; `-` is standard input. Repeat it
     /// for several, each a vantage point of its own
     #[arg(short, long, value_name = "FILE", help_heading = "Input")]
     pub read: Vec<PathBuf>,
-    /// Compare two capture files of the same traffic from two places: the clocks, and what was lost
-    /// on the way between them
-    #[arg(long, requires = "read", help_heading = "Input")]
+    /// Compare two capture files, or two interfaces live, that show the same traffic at two places:
+    /// what was lost on the way between them, and how the clocks of files differ. Live it says so
+    /// every 10 s, or with the statistics, and takes all TCP headers
+    #[arg(long, help_heading = "Input")]
     pub compare: bool,
     /// Stop after this many packets
     #[arg(long, value_name = "N", help_heading = "Input")]
@@ -207,9 +208,9 @@ pub struct LiveArgs {
     #[arg(long, value_enum, value_name = "KIND", conflicts_with = "consume")]
     pub encap: Option<Encap>,
     /// What the XDP program selects: segments that open or close connections with those around
-    /// them, or all TCP headers
-    #[arg(long, value_enum, default_value_t = Select::Control)]
-    pub select: Select,
+    /// them, or all TCP headers [default: control; with --compare all]
+    #[arg(long, value_enum)]
+    pub select: Option<Select>,
     /// How long after a SYN all segments of its tuple are selected
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
     pub syn_window: Duration,
@@ -226,6 +227,11 @@ pub struct LiveArgs {
     /// for its interrupts: lower latency for busier processors
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub busy_poll: Option<u32>,
+    /// Segments of each interface that --compare remembers at most, 72 bytes each; what comes while
+    /// there is no room for it is not compared, and counted
+    #[arg(long, value_name = "N", default_value_t = 1_500_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(3000..=1 << 28))]
+    pub compare_segments: u32,
     /// Processors to pin the workers to, in order: 2,3 or 4-7 [default: those of the interface's
     /// memory node that it may run on]
     #[arg(long, value_name = "LIST", value_parser = cpu_list)]
@@ -241,6 +247,13 @@ impl Args {
     #[must_use]
     pub fn whole_command() -> clap::Command {
         Self::command()
+    }
+
+    /// Whether every TCP header is taken: a comparison says of each segment whether it arrived.
+    #[cfg(feature = "xdp")]
+    #[must_use]
+    pub fn selects_all(&self) -> bool {
+        self.live.select.map_or(self.compare, |select| select == Select::All)
     }
 
     /// Takes the webhooks that configuration files describe.

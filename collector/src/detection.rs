@@ -30,7 +30,7 @@ impl Detection {
 /// `holes`. Live capture leaves data out unless told to take all.
 fn carries_data(args: &Args) -> bool {
     #[cfg(feature = "xdp")]
-    let takes_all = args.live.select == crate::args::Select::All;
+    let takes_all = args.selects_all();
     #[cfg(not(feature = "xdp"))]
     let takes_all = false;
     !args.read.is_empty() || takes_all

@@ -8,6 +8,7 @@ use crate::args::Args;
 use crate::compare::{self, Inputs, Keeper};
 use crate::config;
 use crate::config::reload::Reloader;
+use crate::evidence::redact::Redactor;
 use crate::log::{self, complain};
 use crate::replay;
 use crate::report::{self, Context, Origin, Reporter};
@@ -183,7 +184,7 @@ fn read_files(
         workers: usize::from(args.workers),
         count: args.count,
     };
-    let inputs = inputs(args);
+    let inputs = inputs(args, options.redactor.clone());
     let mut reporter = Keeper::new(reporter);
     let mut outcome = Outcome::default();
     for (point, path) in args.read.iter().enumerate() {
@@ -198,12 +199,13 @@ fn read_files(
         outcome.failed |= explain(&name, &ended);
     }
     if let Some(inputs) = inputs.filter(|_| !requests.end()) {
-        let comparison = compare::compare(&inputs, reporter.findings())?;
+        let comparison = compare::compare(&inputs, reporter.findings.take(u64::MAX))?;
         let origin = Origin::File(comparison.names[0].clone());
         let context = Context { sensor: sensor.to_owned(), origin };
         reporter.comparison(&context, &comparison)?;
-        if reporter.not_kept > 0 {
-            complain(&format!("{} findings were not compared: too many", reporter.not_kept));
+        let not_kept = reporter.findings.not_kept;
+        if not_kept > 0 {
+            complain(&format!("{not_kept} findings were not compared: too many"));
         }
     }
     Ok(outcome)
@@ -213,6 +215,10 @@ fn read_files(
 fn misuse(args: &Args) -> Option<String> {
     if !args.compare {
         return None;
+    }
+    #[cfg(feature = "xdp")]
+    if !args.iface.is_empty() {
+        return live_misuse(args);
     }
     if args.read.len() != 2 {
         let given = args.read.len();
@@ -225,10 +231,39 @@ fn misuse(args: &Args) -> Option<String> {
     (!reads_twice).then(|| what.to_owned())
 }
 
+/// The same of `--compare` on interfaces.
+#[cfg(feature = "xdp")]
+fn live_misuse(args: &Args) -> Option<String> {
+    let what = match &args.iface[..] {
+        [first, second] if first == second => format!(
+            "--compare takes two interfaces that show two places; {first} is given twice: give \
+             another for one of them"
+        ),
+        [_, _] if !args.selects_all() => "--compare says of each segment whether it arrived, and \
+            --select control leaves most of them out: leave it out, or say --select all"
+            .to_owned(),
+        [_, _] if args.write.is_some() => "-w writes the headers of one vantage point, and with \
+            --compare there are two: leave it out, or write with two xdpwatch and compare the files"
+            .to_owned(),
+        [_, _] if args.state.state_file.is_some() => {
+            "--state-file keeps the tuples of one vantage \
+            point, and with --compare there are two: leave it out"
+                .to_owned()
+        }
+        [_, _] => return None,
+        names => format!(
+            "--compare takes exactly two interfaces, -i FIRST -i SECOND (or two files with -r); {} \
+             given",
+            names.len()
+        ),
+    };
+    Some(what)
+}
+
 /// The two files that are to be compared, if that was asked for.
-fn inputs(args: &Args) -> Option<Inputs> {
+fn inputs(args: &Args, redactor: Option<Redactor>) -> Option<Inputs> {
     let paths = args.read.clone().try_into().ok().filter(|_| args.compare)?;
-    Some(Inputs { paths, count: args.count })
+    Some(Inputs { paths, count: args.count, redactor })
 }
 
 /// Says what was wrong with a file; true if it was not read to its end.

@@ -54,7 +54,7 @@ impl<'a> Sink<'a> {
         if self.shown.is_none_or(|at| at.elapsed() >= SHOW_INTERVAL) {
             self.shown = Some(Instant::now());
             let stats = self.complete(stats());
-            self.reporter.show(self.context, &stats, None);
+            self.reporter.show(self.context, stats, None);
         }
     }
 
@@ -97,7 +97,7 @@ impl<'a> Sink<'a> {
     pub fn statistics(&mut self, stats: Stats, occasion: Occasion) {
         let stats = self.complete(stats);
         if self.failure.is_none() {
-            self.failure = self.reporter.statistics(self.context, &stats, occasion).err();
+            self.failure = self.reporter.statistics(self.context, stats, occasion).err();
         }
     }
 

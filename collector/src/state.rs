@@ -10,9 +10,6 @@ use serde_json::{Map, Value, json};
 use xdpwatch_core::finding::{self, About, Fact, Finding};
 use xdpwatch_core::group::Change;
 
-use crate::args::Args;
-use crate::compare::Comparison;
-use crate::interruption::Interruption;
 use crate::report::values::endpoint;
 use crate::report::{Context, Occasion, Reporter, group, json, time::rfc3339};
 use crate::stats::Stats;
@@ -88,9 +85,9 @@ impl State {
     }
 
     /// Shows the numbers of a vantage point, and what keeps it from being ready.
-    pub fn show(&self, context: &Context, stats: &Stats, trouble: Option<String>) {
-        let event = json::statistics(context, stats, Occasion::Asked);
-        let (source, stats) = (context.name().to_owned(), stats.clone());
+    pub fn show(&self, context: &Context, stats: Stats, trouble: Option<String>) {
+        let event = json::statistics(context, &stats, Occasion::Asked);
+        let source = context.name().to_owned();
         let shown = Shown { source, stats, event, trouble, looked: Instant::now() };
         let mut seen = self.seen();
         match seen.vantages.iter_mut().find(|known| known.source == shown.source) {
@@ -213,6 +210,10 @@ impl<'a> Shower<'a> {
 }
 
 impl Reporter for Shower<'_> {
+    fn inner(&mut self) -> Option<&mut dyn Reporter> {
+        Some(&mut *self.inner)
+    }
+
     fn finding(
         &mut self,
         context: &Context,
@@ -235,35 +236,9 @@ impl Reporter for Shower<'_> {
         self.inner.group(context, change, utc_offset_ns)
     }
 
-    fn statistics(
-        &mut self,
-        context: &Context,
-        stats: &Stats,
-        occasion: Occasion,
-    ) -> io::Result<()> {
-        self.inner.statistics(context, stats, occasion)
-    }
-
-    fn interruption(
-        &mut self,
-        context: &Context,
-        interruption: &Interruption,
-        utc_offset_ns: i64,
-    ) -> io::Result<()> {
-        self.inner.interruption(context, interruption, utc_offset_ns)
-    }
-
-    fn retune(&mut self, args: &Args) {
-        self.inner.retune(args);
-    }
-
-    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
-        self.inner.comparison(context, comparison)
-    }
-
-    fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {
-        self.state.show(context, stats, trouble.clone());
-        self.inner.show(context, stats, trouble);
+    /// Whoever may ask asks here: nobody behind this does.
+    fn show(&mut self, context: &Context, stats: Stats, trouble: Option<String>) {
+        self.state.show(context, stats, trouble);
     }
 }
 
@@ -278,7 +253,7 @@ mod tests {
         let origin = Origin::Interface("mirror0".to_owned());
         let context = Context { sensor: "s".to_owned(), origin };
         let trouble = || state.seen().trouble();
-        let show = |trouble| state.show(&context, &Stats::default(), trouble);
+        let show = |trouble| state.show(&context, Stats::default(), trouble);
         assert!(trouble().is_some(), "nobody has said so yet");
         show(None);
         assert_eq!(trouble(), None);

@@ -37,6 +37,14 @@ pub struct Detection {
     pub batch: usize,
 }
 
+impl Detection {
+    /// The same for each of so many vantage points: they share the tuples.
+    #[must_use]
+    pub fn share_of(&self, vantages: usize) -> Self {
+        Self { max_tuples: self.max_tuples / vantages.max(1) as u64, ..self.clone() }
+    }
+}
+
 /// Seeds for files: the same file gives the same findings, even when tables overflow.
 pub const FILE_SEEDS: [u64; 4] =
     [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];

@@ -354,7 +354,7 @@ fn the_example_has_every_key_and_is_accepted() {
 #[test]
 fn every_option_has_a_key() {
     let command = xdpwatch::config::keys::command();
-    let without = ["read", "compare", "config", "test_config", "help", "version"];
+    let without = ["read", "config", "test_config", "help", "version"];
     let known = keys();
     for arg in command.get_arguments() {
         let id = arg.get_id().as_str();
@@ -374,7 +374,7 @@ fn files_are_read_with_the_sensors_configuration() {
     let server = Server::start(|_| GOOD);
     let folder = Folder::new("");
     let text = format!(
-        "[input]\niface = [\"ens5\"]\nduration = \"1h\"\n[live]\nmode = \"tap\"\n[output]\n\
+        "[input]\niface = [\"ens5\"]\nduration = \"1h\"\ncompare = true\n[live]\nmode = \"tap\"\n[output]\n\
          json = true\nstats_interval = \"5s\"\nsensor = \"mirror-1\"\n[webhooks]\nspool_dir = \"{}\"\n\
          [group]\nquiet = \"1s\"\n\
          [[webhook]]\nurl = \"{}\"\nrules = [\"tuple_reuse\"]\n[[webhook]]\nurl = \"{}\"\nrules = [\"churn\"]\n",

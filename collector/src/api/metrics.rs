@@ -156,7 +156,7 @@ mod tests {
             ..Stats::default()
         };
         stats.detector.counters.records = 7;
-        state.show(&context, &stats, None);
+        state.show(&context, stats.clone(), None);
         let text = text(&state).unwrap();
         assert!(text.contains("xdpwatch_detector_records_total{source=\"mirror0\"} 7\n"), "{text}");
         assert!(text.contains("xdpwatch_skipped_total{source=\"mirror0\",reason=\"short\"} 3\n"));

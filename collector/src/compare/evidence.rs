@@ -12,7 +12,7 @@ use super::segment::Segment;
 const ACKNOWLEDGED_NS: u64 = 10_000_000_000;
 
 /// Around a segment that a capture is known to have missed, an ACK counts as missed too, nanoseconds.
-const GAP_NS: u64 = 1_000_000_000;
+pub const GAP_NS: u64 = 1_000_000_000;
 
 /// What became of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

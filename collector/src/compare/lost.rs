@@ -31,6 +31,14 @@ pub struct Alone {
     pub segment: Segment,
 }
 
+impl Alone {
+    /// Whether it is nothing but data.
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        self.segment.kind() == "data"
+    }
+}
+
 /// What matching counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -59,11 +67,13 @@ struct Waiting {
 
 /// Matches two captures.
 #[derive(Debug)]
-pub struct Matcher<'a> {
+pub struct Matcher {
     /// Pairs of addresses of which both saw something.
-    common: &'a HashSet<([u8; 16], [u8; 16])>,
+    pub common: HashSet<([u8; 16], [u8; 16])>,
     /// What each capture covers, on the first's clock.
-    spans: [(u64, u64); 2],
+    pub spans: [(u64, u64); 2],
+    /// When places were wanting last.
+    full_ns: Option<(u64, u64)>,
     waiting: HashMap<Segment, VecDeque<Waiting>>,
     order: VecDeque<(u64, Segment)>,
     /// Segments that stayed alone, in order of time.
@@ -72,12 +82,13 @@ pub struct Matcher<'a> {
     pub counts: Counts,
 }
 
-impl<'a> Matcher<'a> {
+impl Matcher {
     /// Nothing seen yet.
     #[must_use]
-    pub fn new(common: &'a HashSet<([u8; 16], [u8; 16])>, spans: [(u64, u64); 2]) -> Self {
+    pub fn new(common: HashSet<([u8; 16], [u8; 16])>, spans: [(u64, u64); 2]) -> Self {
         let (waiting, order) = (HashMap::new(), VecDeque::new());
-        Self { common, spans, waiting, order, alone: Vec::new(), counts: Counts::default() }
+        let (alone, counts) = (Vec::new(), Counts::default());
+        Self { common, spans, full_ns: None, waiting, order, alone, counts }
     }
 
     /// Takes the next segment in order of the first capture's clock.
@@ -103,10 +114,16 @@ impl<'a> Matcher<'a> {
         }
         if self.order.len() >= WAITING_MAX {
             self.counts.not_compared += u64::from(!matched);
+            self.was_full(at_ns);
             return;
         }
         waiting.push_back(Waiting { at_ns, point, matched });
         self.order.push_back((at_ns, segment));
+    }
+
+    /// Nothing seen before `at_ns` is to come any more.
+    pub fn pass_time(&mut self, at_ns: u64) {
+        self.expire(at_ns.saturating_sub(WAIT_NS));
     }
 
     /// Both captures are over.
@@ -132,7 +149,24 @@ impl<'a> Matcher<'a> {
         }
     }
 
+    fn was_full(&mut self, at_ns: u64) {
+        let from_ns = match self.full_ns {
+            Some((from_ns, until_ns)) if at_ns <= until_ns.saturating_add(2 * WAIT_NS) => from_ns,
+            _ => at_ns,
+        };
+        self.full_ns = Some((from_ns, at_ns));
+    }
+
     fn stayed_alone(&mut self, alone: Alone) {
+        // Its twin may have been one that found no place.
+        let is_near = |(from_ns, until_ns): (u64, u64)| {
+            from_ns <= alone.at_ns.saturating_add(WAIT_NS)
+                && alone.at_ns <= until_ns.saturating_add(WAIT_NS)
+        };
+        if self.full_ns.is_some_and(is_near) {
+            self.counts.not_compared += 1;
+            return;
+        }
         let (first_ns, last_ns) = self.spans[1 - alone.seen_at];
         // A capture goes on for some time after the last packet that it got.
         if alone.at_ns < first_ns || alone.at_ns > last_ns.saturating_add(1_000_000) {

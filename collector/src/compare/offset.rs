@@ -45,22 +45,25 @@ impl Clock {
         let reference_ns = sightings.first()?.at_ns;
         let drift_ppb = drift(sightings);
         let gained = |s: &Sighting| drifted(s.at_ns.wrapping_sub(reference_ns), drift_ppb);
-        let level = |from_client: bool| {
-            let of = sightings.iter().filter(|s| s.from_client == from_client);
-            median(of.map(|s| s.diff_ns - gained(s)).collect())
-        };
-        let (there, back) = (level(true), level(false));
+        let [there, back] = levels(sightings, gained);
         let (offset_ns, path_ns) = match (there, back) {
             (Some(there), Some(back)) => (there.midpoint(back), Some(there.abs_diff(back) / 2)),
             (one, other) => (one.or(other)?, None),
         };
-        let levels = |s: &Sighting| if s.from_client { there } else { back };
-        let off = sightings
-            .iter()
-            .map(|s| (s.diff_ns - gained(s)).abs_diff(levels(s).unwrap_or(offset_ns)));
-        let spread = median(off.map(u64::cast_signed).collect());
-        let spread_ns = spread.unwrap_or(0).unsigned_abs();
+        let spread_ns = spread(sightings, [there, back], gained);
         Some(Self { offset_ns, reference_ns, drift_ppb, path_ns, spread_ns })
+    }
+
+    /// Both points have the same clock: what their times differ by is the path. Also how much later the
+    /// second saw what clients sent, and what servers sent.
+    #[cfg(feature = "xdp")]
+    #[must_use]
+    pub fn shared(sightings: &[Sighting]) -> (Self, [Option<i64>; 2]) {
+        let later = levels(sightings, |_| 0);
+        let ways: Vec<u64> = later.iter().flatten().map(|ns| ns.unsigned_abs()).collect();
+        let path_ns = ways.iter().sum::<u64>().checked_div(ways.len() as u64);
+        let spread_ns = spread(sightings, later, |_| 0);
+        (Self { offset_ns: 0, reference_ns: 0, drift_ppb: None, path_ns, spread_ns }, later)
     }
 
     /// A time of the second's clock on the first's.
@@ -78,6 +81,27 @@ impl Clock {
     pub fn expected_ns(&self, at_ns: u64) -> i64 {
         self.offset_ns + drifted(at_ns.wrapping_sub(self.reference_ns), self.drift_ppb)
     }
+}
+
+/// The median of the differences, of what clients sent and of what servers sent.
+fn levels(sightings: &[Sighting], gained: impl Fn(&Sighting) -> i64) -> [Option<i64>; 2] {
+    [true, false].map(|from_client| {
+        let of = sightings.iter().filter(|s| s.from_client == from_client);
+        median(of.map(|s| s.diff_ns - gained(s)).collect())
+    })
+}
+
+/// Half of the differences are within this of their median.
+fn spread(
+    sightings: &[Sighting],
+    levels: [Option<i64>; 2],
+    gained: impl Fn(&Sighting) -> i64,
+) -> u64 {
+    let off = sightings.iter().filter_map(|s| {
+        let level = levels[usize::from(!s.from_client)]?;
+        Some((s.diff_ns - gained(s)).abs_diff(level).cast_signed())
+    });
+    median(off.collect()).unwrap_or(0).unsigned_abs()
 }
 
 fn drifted(since_ns: u64, drift_ppb: Option<f64>) -> i64 {

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use xdpwatch_prog::record::Record;
-
 use super::lost::COPY_NS;
 use super::offset::Sighting;
+use super::points::Sight;
 use super::segment::Segment;
 
 /// Segments of a capture kept at most.
@@ -26,20 +25,19 @@ pub struct Sample {
 
 impl Sample {
     /// Takes the next segment.
-    pub fn add(&mut self, record: &Record, through_nat: bool) {
+    pub fn add(&mut self, sight: &Sight, through_nat: bool) {
+        let Sight { at_ns, mut segment } = *sight;
         self.segments += 1;
-        let (first_ns, _) = self.span_ns.unwrap_or((record.at_ns, record.at_ns));
-        self.span_ns = Some((first_ns, record.at_ns));
-        let mut segment = Segment::of(record);
+        let (first_ns, _) = self.span_ns.unwrap_or((at_ns, at_ns));
+        self.span_ns = Some((first_ns, at_ns));
         if through_nat {
             segment = segment.without_addresses();
         }
         if !self.is_chosen(&segment) {
             return;
         }
-        let at_ns = Some(record.at_ns);
-        let seen = self.seen.entry(segment).or_insert(at_ns);
-        *seen = seen.filter(|first_ns| record.at_ns <= first_ns + COPY_NS);
+        let seen = self.seen.entry(segment).or_insert(Some(at_ns));
+        *seen = seen.filter(|first_ns| at_ns <= first_ns + COPY_NS);
         if self.seen.len() > KEPT_MAX {
             self.bits += 1;
             let bits = self.bits;
@@ -72,18 +70,21 @@ impl Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xdpwatch_prog::record::Record;
 
-    fn record(n: u32, at_ns: u64) -> Record {
-        Record { at_ns, seq: n, src_port: 40_000, dst_port: 80, flags: 16, ..Record::default() }
+    fn sight(n: u32, at_ns: u64) -> Sight {
+        let record =
+            Record { seq: n, src_port: 40_000, dst_port: 80, flags: 16, ..Record::default() };
+        Sight { at_ns, segment: Segment::of(&record) }
     }
 
     #[test]
     fn it_is_bounded_and_still_finds_the_same_segments() {
         let (mut here, mut there) = (Sample::default(), Sample::default());
         for n in 0..(3 * KEPT_MAX as u32) {
-            here.add(&record(n, u64::from(n)), false);
+            here.add(&sight(n, u64::from(n)), false);
             if n % 2 == 0 {
-                there.add(&record(n, u64::from(n) + 500), false);
+                there.add(&sight(n, u64::from(n) + 500), false);
             }
         }
         assert!(here.seen.len() <= KEPT_MAX && there.seen.len() <= KEPT_MAX);
@@ -97,8 +98,8 @@ mod tests {
         let (mut here, mut there) = (Sample::default(), Sample::default());
         [(1, 7), (2, 7), (1, 7 + 2 * COPY_NS), (2, 8)]
             .iter()
-            .for_each(|(n, at_ns)| here.add(&record(*n, *at_ns), false));
-        [1, 2].iter().for_each(|n| there.add(&record(*n, 9), false));
+            .for_each(|(n, at_ns)| here.add(&sight(*n, *at_ns), false));
+        [1, 2].iter().for_each(|n| there.add(&sight(*n, 9), false));
         assert_eq!(here.common(&there).len(), 1);
     }
 }

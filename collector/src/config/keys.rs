@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory};
 use crate::args::Args;
 
 /// Options that say what this one run does: no file has them.
-const RUNS_ONLY: [&str; 4] = ["read", "compare", "config", "test_config"];
+const RUNS_ONLY: [&str; 3] = ["read", "config", "test_config"];
 
 /// Options that describe webhooks on the command line; a file has `[[webhook]]` tables instead.
 const HOOKS: [&str; 6] = [

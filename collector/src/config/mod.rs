@@ -98,7 +98,9 @@ pub fn load(argv: &[OsString]) -> Result<Loaded, Failure> {
     mistakes.append(&mut said.mistakes);
     said.settings.extend(environment::read(&keys, &mut mistakes));
     if typed.reads_captures() {
-        let live: Vec<_> = keys.iter().filter(|key| is_live_only(key)).map(|key| &key.id).collect();
+        // A sensor that compares compares its interfaces.
+        let of_interfaces = |key: &&keys::Key| is_live_only(key) || key.id == "compare";
+        let live: Vec<_> = keys.iter().filter(of_interfaces).map(|key| &key.id).collect();
         said.settings.retain(|setting| !live.contains(&&setting.id));
     }
     let mut config = Config { hooks: said.hooks, read: said.read, ..Config::default() };

@@ -45,7 +45,7 @@ pub struct EvidenceArgs {
     pub evidence_age: Duration,
     /// Give every address in events and evidence files another one, always the same for the same key;
     /// ports, times and numbers stay
-    #[arg(long, conflicts_with = "compare")]
+    #[arg(long)]
     pub redact: bool,
     /// The key for that, at least 32 random bytes; made if the file is not there [default:
     /// .redact-key in the evidence folder]

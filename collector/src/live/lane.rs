@@ -16,6 +16,7 @@ use xdpwatch_prog::wire::{self, Link, Parsed};
 use super::evidence::Window;
 use super::intake::{Intake, Received};
 use super::outbox::Outbox;
+use super::recorder::Recorder;
 use super::shared::{Shared, Shown};
 use crate::capture::source::Source;
 use crate::evidence::history::History;
@@ -66,6 +67,8 @@ pub struct Lane<S> {
     pub outbox: Arc<Outbox>,
     /// What it remembers for evidence, if it does, and where it is asked for it.
     pub evidence: Option<(History, Arc<Window>)>,
+    /// Where its segments go to be compared, if they are.
+    pub recorder: Option<Arc<Recorder>>,
     /// Where it shows its numbers.
     pub shown: Arc<Mutex<Shown>>,
     /// The rest.
@@ -143,7 +146,10 @@ impl<S: Source> Lane<S> {
 
     /// Sends what is staged, and wakes those that it is for.
     fn flush(&mut self, progress_ns: u64) {
-        let Self { seat, shared, .. } = self;
+        let Self { seat, shared, recorder, .. } = self;
+        if let Some(recorder) = recorder {
+            recorder.reach(progress_ns);
+        }
         seat.flush(progress_ns);
         seat.tell_sent(|to| shared.bells[to].ring());
     }
@@ -168,7 +174,7 @@ impl<S: Source> Lane<S> {
 
     /// Takes what is in the rings, at most one batch of each.
     fn receive(&mut self, counts: &mut Shown, latest_ns: &Cell<u64>) -> Received {
-        let Self { place, intake, seat, shared, evidence, .. } = self;
+        let Self { place, intake, seat, shared, evidence, recorder, .. } = self;
         intake.receive(|bytes| {
             let Ok((head, frame)) = Head::split(bytes) else {
                 counts.received[*place] += 1;
@@ -188,9 +194,17 @@ impl<S: Source> Lane<S> {
                         let headers = &frame[..(*header_end).min(frame.len())];
                         history.put(record, Link::Ethernet, headers);
                     }
+                    if let Some(recorder) = recorder {
+                        recorder.put(record);
+                    }
                     seat.give(record);
                 }
-                Ok(_) => counts.beyond_count += 1,
+                Ok(_) => {
+                    counts.beyond_count += 1;
+                    if let Some(recorder) = recorder {
+                        recorder.end_at(at_ns);
+                    }
+                }
                 Err(skip) => counts.skips.count(*skip),
             }
         })
@@ -327,6 +341,7 @@ mod tests {
             worker: Worker::new(&detection, 2),
             outbox: Arc::new(Outbox::new()),
             evidence: None,
+            recorder: None,
             shown: Arc::default(),
             shared: shared.clone(),
         };

@@ -48,6 +48,12 @@ impl Losses {
         }
     }
 
+    /// The newest counts.
+    #[must_use]
+    pub fn latest(&self) -> Sample {
+        self.samples.back().map_or_else(Sample::default, |(_, sample)| *sample)
+    }
+
     /// What was lost between the oldest and the newest sample.
     #[must_use]
     pub fn window(&self) -> LossWindow {

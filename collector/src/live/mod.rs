@@ -3,7 +3,9 @@
 
 mod aggregator;
 mod bell;
+mod comparing;
 mod evidence;
+mod gather;
 mod intake;
 mod lane;
 mod latency;
@@ -12,6 +14,7 @@ mod outbox;
 mod placement;
 mod plan;
 mod port;
+mod recorder;
 mod shared;
 mod sleeper;
 mod tuning;
@@ -24,12 +27,11 @@ use std::sync::atomic::AtomicI64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use tracing::warn;
 use xdpwatch_core::finding::{Finding, State};
 
 use crate::alerts::{Alerts, Audience};
 use crate::args::Args;
-use crate::capture::sys;
+use crate::capture::clock::Clock;
 use crate::evidence::Archive;
 use crate::report::{Context, Occasion, Origin, Reporter};
 use crate::service::notify::{Notifier, Status};
@@ -37,10 +39,10 @@ use crate::stats::{FindingStats, Stats};
 use crate::stop::Requests;
 use crate::worker::Detection;
 
+use comparing::Comparing;
 use evidence::Files;
 use latency::Latencies;
-use placement::Placement;
-use plan::Plan;
+use plan::{place, points};
 use vantage::{Outward, Vantage};
 
 /// Findings that may wait for the reporter.
@@ -95,12 +97,15 @@ pub fn run(
     let plans = points.iter().map(|names| plan::plan(names, args));
     let mut plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
     place(&mut plans, args);
+    let clock = Clock::start();
+    let detection = &detection.share_of(plans.len());
     for plans in plans {
         let outward = Outward { tell: tell.clone(), keeping: keeping.clone() };
-        let number = vantages.len();
-        vantages.push(Vantage::start(plans, number, args, detection, outward, left.clone())?);
+        let (number, left) = (vantages.len(), left.clone());
+        vantages.push(Vantage::start(plans, number, clock, args, detection, outward, left)?);
     }
     drop((tell, keeping));
+    desk.comparing = Comparing::start(&vantages, args)?;
     desk.show(&vantages)?;
     desk.notifier.ready();
     let started = Instant::now();
@@ -118,6 +123,7 @@ pub fn run(
         desk.look(&mut vantages, &told, requests)?;
     };
     desk.notifier.stopping();
+    let end_ns = clock.now_ns();
     // Detached first, everywhere: what is in the rings by then is still observed.
     for vantage in &mut vantages {
         vantage.keep_state(args);
@@ -130,25 +136,8 @@ pub fn run(
         files.join();
     }
     desk.close(&mut vantages)?;
+    desk.compare_rest(end_ns)?;
     ended.and(written).map(|()| desk.findings())
-}
-
-/// The interfaces of each vantage point: all those given are one, and feed one set of tables.
-fn points(args: &Args) -> Vec<Vec<String>> {
-    vec![args.iface.clone()]
-}
-
-/// Chooses every worker's processor, and keeps all other threads off them.
-fn place(plans: &mut [Vec<Plan>], args: &Args) {
-    let chosen = args.live.cpus.as_ref().map(|list| list.0.clone());
-    let mut placement = Placement::new(sys::allowed_cpus(), chosen);
-    plans.iter_mut().flatten().for_each(|plan| plan.place(&mut placement));
-    let housekeeping = placement.housekeeping();
-    if !housekeeping.is_empty()
-        && let Err(error) = sys::run_all_on(&housekeeping)
-    {
-        warn!("housekeeping can't be kept on processors {housekeeping:?}: {error}");
-    }
 }
 
 /// The reporter and what it needs to know.
@@ -166,6 +155,7 @@ struct Desk<'a> {
     interval: Option<Duration>,
     interval_began: Instant,
     archive: Option<Arc<Archive>>,
+    comparing: Option<Comparing>,
     shown: Instant,
     notifier: Notifier,
 }
@@ -198,6 +188,7 @@ impl<'a> Desk<'a> {
             interval: args.stats_interval,
             interval_began: Instant::now(),
             archive: None,
+            comparing: None,
             shown: Instant::now(),
             notifier: Notifier::new(),
         })
@@ -240,6 +231,7 @@ impl<'a> Desk<'a> {
             self.interval_began = Instant::now();
             self.statistics(vantages, Occasion::Interval)?;
         }
+        self.compare()?;
         if requests.take_stats() {
             self.statistics(vantages, Occasion::Asked)?;
         }
@@ -266,6 +258,9 @@ impl<'a> Desk<'a> {
         if let Some(archive) = &self.archive {
             archive.retune(args.evidence.limits(), args.evidence.choices(&detection));
         }
+        if let Some(comparing) = &mut self.comparing {
+            comparing.retune(args);
+        }
         self.reporter.retune(args);
         crate::log::log_as(args.verbose);
         Ok(())
@@ -287,6 +282,9 @@ impl<'a> Desk<'a> {
         self.reporter.secure();
         for (number, (finding, group)) in grouped {
             self.tell(number, |_, audience| audience.finding(&finding, group))?;
+            if let Some(comparing) = &mut self.comparing {
+                comparing.findings.keep(number, &finding);
+            }
             if finding.state == State::Firing {
                 let now_ns = vantages[number].clock().now_ns();
                 self.latencies[number].record(now_ns.saturating_sub(finding.at_ns));
@@ -304,16 +302,25 @@ impl<'a> Desk<'a> {
                 self.reporter.interruption(context, interruption, self.drift_ns)?;
             }
             if !told.is_empty() {
+                if let Some(comparing) = &mut self.comparing {
+                    comparing.interrupted(index);
+                }
                 let stats = self.stats(index, vantage, false)?;
-                self.reporter.show(&self.contexts[index], &stats, vantage.trouble());
+                self.reporter.show(&self.contexts[index], stats, vantage.trouble());
             }
         }
         Ok(())
     }
 
-    fn watch_losses(&self, vantages: &mut [Vantage], is_end: bool) -> anyhow::Result<()> {
-        let now = self.began.elapsed();
-        vantages.iter_mut().try_for_each(|vantage| vantage.watch_losses(now, is_end))
+    fn watch_losses(&mut self, vantages: &mut [Vantage], is_end: bool) -> anyhow::Result<()> {
+        let (now, mut known_ns) = (self.began.elapsed(), u64::MAX);
+        for vantage in &mut *vantages {
+            known_ns = known_ns.min(vantage.watch_losses(now, is_end)?);
+        }
+        if let Some(comparing) = &mut self.comparing {
+            comparing.watch_losses(vantages, known_ns);
+        }
+        Ok(())
     }
 
     fn tell<T>(
@@ -357,7 +364,7 @@ impl<'a> Desk<'a> {
         for (index, vantage) in vantages.iter().enumerate() {
             let (stats, trouble) = (self.stats(index, vantage, false)?, vantage.trouble());
             status.add(self.contexts[index].name(), &stats, trouble.as_deref());
-            self.reporter.show(&self.contexts[index], &stats, trouble);
+            self.reporter.show(&self.contexts[index], stats, trouble);
         }
         let goes_on = vantages.iter().all(|vantage| vantage.silent_worker().is_none());
         self.notifier.progress(status.to_string(), goes_on);
@@ -376,7 +383,7 @@ impl<'a> Desk<'a> {
     fn statistics(&mut self, vantages: &[Vantage], occasion: Occasion) -> anyhow::Result<()> {
         for (index, vantage) in vantages.iter().enumerate() {
             let stats = self.stats(index, vantage, occasion == Occasion::End)?;
-            self.reporter.statistics(&self.contexts[index], &stats, occasion)?;
+            self.reporter.statistics(&self.contexts[index], stats, occasion)?;
         }
         Ok(())
     }

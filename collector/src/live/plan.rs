@@ -2,10 +2,12 @@
 //! workers it gets and where, and what its program is told.
 
 use anyhow::bail;
+use tracing::warn;
 use xdpwatch_prog::maps::INTERFACES_MAX;
 
 use super::placement::Placement;
-use crate::args::{Args, Mode, Owner, Select};
+use crate::args::{Args, Mode, Owner};
+use crate::capture::sys;
 use crate::worker::Detection;
 use crate::xdp::interface::Interface;
 use crate::xdp::numa;
@@ -29,6 +31,15 @@ impl Plan {
         let near = numa::cpus(numa::node_of(&self.interface.name));
         self.cpus = placement.take(self.workers, &near);
     }
+}
+
+/// The interfaces of each vantage point: all those given are one and feed one set of tables, unless they
+/// are to be compared.
+pub fn points(args: &Args) -> Vec<Vec<String>> {
+    if args.compare {
+        return args.iface.iter().map(|name| vec![name.clone()]).collect();
+    }
+    vec![args.iface.clone()]
 }
 
 /// Looks at the interfaces of one vantage point and refuses what must be refused.
@@ -77,13 +88,26 @@ pub fn look_at(name: &str, args: &Args) -> anyhow::Result<Interface> {
     Ok(interface)
 }
 
+/// Chooses every worker's processor, and keeps all other threads off them.
+pub fn place(plans: &mut [Vec<Plan>], args: &Args) {
+    let chosen = args.live.cpus.as_ref().map(|list| list.0.clone());
+    let mut placement = Placement::new(sys::allowed_cpus(), chosen);
+    plans.iter_mut().flatten().for_each(|plan| plan.place(&mut placement));
+    let housekeeping = placement.housekeeping();
+    if !housekeeping.is_empty()
+        && let Err(error) = sys::run_all_on(&housekeeping)
+    {
+        warn!("housekeeping can't be kept on processors {housekeeping:?}: {error}");
+    }
+}
+
 /// What the program of so many interfaces is told, from the arguments.
 pub fn settings(interfaces: usize, args: &Args, detection: &Detection) -> Settings {
     let live = &args.live;
     let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     Settings {
         interfaces: interfaces.min(INTERFACES_MAX) as u8,
-        select_all: live.select == Select::All,
+        select_all: args.selects_all(),
         pass_other: live.pass_other,
         tap: live.mode == Mode::Tap,
         encap: live.encap,

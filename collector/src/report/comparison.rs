@@ -1,4 +1,4 @@
-//! The comparison of two captures, as text and as JSON.
+//! The comparison of two captures, files or interfaces, as text and as JSON.
 
 use std::fmt::Write as _;
 
@@ -22,13 +22,29 @@ pub fn block(comparison: &Comparison, lang: Lang) -> String {
         let _ = writeln!(text, "  {}{rest}", pad(label.to(lang), 13));
     };
     let lost = said("lost", "丢失");
-    line(said("clocks", "时钟"), say!(lang, comparison::clocks(comparison)));
-    line(said("drift", "漂移"), say!(lang, comparison::drift(comparison)));
+    match &comparison.watched {
+        None => {
+            line(said("clocks", "时钟"), say!(lang, comparison::clocks(comparison)));
+            line(said("drift", "漂移"), say!(lang, comparison::drift(comparison)));
+        }
+        Some(watched) => {
+            line(said("path", "路径"), say!(lang, comparison::path(comparison, watched)));
+        }
+    }
     line(said("matched", "匹配"), say!(lang, comparison::matched(comparison)));
     line(said("left out", "未比较"), say!(lang, comparison::left_out(comparison)));
     for (name, missed) in comparison.names.iter().zip(comparison.not_captured) {
         if missed > 0 {
             line(said("missed", "漏抓"), say!(lang, comparison::missed(name, missed)));
+        }
+    }
+    if let Some(watched) = &comparison.watched {
+        for (point, name) in comparison.names.iter().enumerate() {
+            let (of_capture, in_doubt) = (watched.capture_lost[point], watched.in_doubt[point]);
+            if of_capture + in_doubt > 0 {
+                let doubt = say!(lang, comparison::doubt(name, of_capture, in_doubt));
+                line(said("in doubt", "存疑"), doubt);
+            }
         }
     }
     if comparison.lost.is_empty() {
@@ -55,12 +71,13 @@ pub fn object(comparison: &Comparison) -> Value {
     let groups = |groups: &[Group]| -> Vec<Value> {
         groups.iter().map(|group| group_object(comparison, group)).collect()
     };
+    let origin = if comparison.watched.is_some() { "in_iface" } else { "pcap_filename" };
     let findings: Vec<Value> = comparison
         .findings
         .iter()
         .map(|explained| {
             json!({
-                "pcap_filename": comparison.names[explained.point],
+                origin: comparison.names[explained.point],
                 "signature": explained.finding.rule.name,
                 "id": format!("{:016x}", explained.finding.id),
                 "summary": en::comparison::conclusion(comparison, explained),
@@ -68,8 +85,7 @@ pub fn object(comparison: &Comparison) -> Value {
             })
         })
         .collect();
-    json!({
-        "files": comparison.names,
+    let mut object = json!({
         "offset_us": clock.offset_ns / 1000,
         "drift_ppb": clock.drift_ppb.map(|ppb| ppb.round() as i64),
         "path_us": clock.path_ns.map(|ns| ns / 1000),
@@ -84,7 +100,18 @@ pub fn object(comparison: &Comparison) -> Value {
         "data_left_out": comparison.data_left_out,
         "lost": groups(&comparison.lost),
         "findings": findings,
-    })
+    });
+    match &comparison.watched {
+        None => object["files"] = json!(comparison.names),
+        Some(watched) => {
+            object["interfaces"] = json!(comparison.names);
+            object["from"] = json!(rfc3339(watched.from_ns));
+            object["later_us"] = json!(watched.later_ns.map(|ns| ns.map(|ns| ns / 1000)));
+            object["capture_lost"] = json!(watched.capture_lost);
+            object["in_doubt"] = json!(watched.in_doubt);
+        }
+    }
+    object
 }
 
 fn group_object(comparison: &Comparison, group: &Group) -> Value {

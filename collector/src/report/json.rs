@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 use xdpwatch_core::census::{Row, STATES};
 use xdpwatch_core::finding::{About, Fact, Finding, State};
 use xdpwatch_core::grounds::Evidence;
-use xdpwatch_core::group::Change;
 use xdpwatch_core::legs::Balancer;
 
 use super::advice::{Advice, advice};
@@ -42,6 +41,7 @@ impl<W: Write> Json<W> {
     }
 }
 
+/// Lines are of findings; each names its group.
 impl<W: Write> Reporter for Json<W> {
     fn finding(
         &mut self,
@@ -53,21 +53,14 @@ impl<W: Write> Reporter for Json<W> {
         self.line(&alert(context, finding, group_id, utc_offset_ns))
     }
 
-    /// Lines are of findings; each names its group.
-    fn group(&mut self, _: &Context, _: &Change<'_>, _: i64) -> io::Result<()> {
-        Ok(())
-    }
-
     fn statistics(
         &mut self,
         context: &Context,
-        stats: &Stats,
+        stats: Stats,
         occasion: Occasion,
     ) -> io::Result<()> {
-        self.line(&statistics(context, stats, occasion))
+        self.line(&statistics(context, &stats, occasion))
     }
-
-    fn show(&mut self, _: &Context, _: &Stats, _: Option<String>) {}
 
     fn interruption(
         &mut self,

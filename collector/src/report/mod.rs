@@ -76,8 +76,14 @@ pub enum Occasion {
 }
 
 /// Takes what is to be told, in order: every finding, and what becomes of their groups. Each reporter
-/// tells the one or the other.
+/// tells the one or the other. One that stands in front of another has that as [`Reporter::inner`], and
+/// only what it adds besides: the rest is passed on.
 pub trait Reporter {
+    /// The reporter behind this one, if there is any.
+    fn inner(&mut self) -> Option<&mut dyn Reporter> {
+        None
+    }
+
     /// Reports a finding of the group with this id. `utc_offset_ns` is to be added to every time in it.
     ///
     /// # Errors
@@ -88,7 +94,10 @@ pub trait Reporter {
         finding: &Finding,
         group_id: u64,
         utc_offset_ns: i64,
-    ) -> io::Result<()>;
+    ) -> io::Result<()> {
+        self.inner()
+            .map_or(Ok(()), |inner| inner.finding(context, finding, group_id, utc_offset_ns))
+    }
 
     /// Reports a group. `utc_offset_ns` is to be added to every time in it.
     ///
@@ -99,10 +108,16 @@ pub trait Reporter {
         context: &Context,
         change: &Change<'_>,
         utc_offset_ns: i64,
-    ) -> io::Result<()>;
+    ) -> io::Result<()> {
+        self.inner().map_or(Ok(()), |inner| inner.group(context, change, utc_offset_ns))
+    }
 
     /// Waits until no kill of this process can lose what was told of groups so far; not for ever.
-    fn secure(&mut self) {}
+    fn secure(&mut self) {
+        if let Some(inner) = self.inner() {
+            inner.secure();
+        }
+    }
 
     /// Reports statistics.
     ///
@@ -111,13 +126,19 @@ pub trait Reporter {
     fn statistics(
         &mut self,
         context: &Context,
-        stats: &Stats,
+        stats: Stats,
         occasion: Occasion,
-    ) -> io::Result<()>;
+    ) -> io::Result<()> {
+        self.inner().map_or(Ok(()), |inner| inner.statistics(context, stats, occasion))
+    }
 
     /// Shows statistics to those who may ask at any time, and what keeps the vantage point from being
     /// ready, if anything does. Nothing is written.
-    fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>);
+    fn show(&mut self, context: &Context, stats: Stats, trouble: Option<String>) {
+        if let Some(inner) = self.inner() {
+            inner.show(context, stats, trouble);
+        }
+    }
 
     /// Reports that the capture was interrupted, or goes on. `utc_offset_ns` is to be added to its time.
     ///
@@ -128,16 +149,25 @@ pub trait Reporter {
         context: &Context,
         interruption: &Interruption,
         utc_offset_ns: i64,
-    ) -> io::Result<()>;
+    ) -> io::Result<()> {
+        let inner = self.inner();
+        inner.map_or(Ok(()), |inner| inner.interruption(context, interruption, utc_offset_ns))
+    }
 
     /// Takes what a reload changes of it.
-    fn retune(&mut self, _args: &Args) {}
+    fn retune(&mut self, args: &Args) {
+        if let Some(inner) = self.inner() {
+            inner.retune(args);
+        }
+    }
 
     /// Reports what two captures say together; the context is the first one's.
     ///
     /// # Errors
     /// Those of writing.
-    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()>;
+    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
+        self.inner().map_or(Ok(()), |inner| inner.comparison(context, comparison))
+    }
 }
 
 impl Occasion {

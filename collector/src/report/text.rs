@@ -36,12 +36,8 @@ impl<W: Write> Text<W> {
     }
 }
 
+/// People are told of groups, not of every finding.
 impl<W: Write> Reporter for Text<W> {
-    /// People are told of groups.
-    fn finding(&mut self, _: &Context, _: &Finding, _: u64, _: i64) -> io::Result<()> {
-        Ok(())
-    }
-
     fn group(
         &mut self,
         context: &Context,
@@ -62,14 +58,12 @@ impl<W: Write> Reporter for Text<W> {
     fn statistics(
         &mut self,
         context: &Context,
-        stats: &Stats,
+        stats: Stats,
         occasion: Occasion,
     ) -> io::Result<()> {
-        self.out.write_all(summary::block(context, stats, occasion, self.lang).as_bytes())?;
+        self.out.write_all(summary::block(context, &stats, occasion, self.lang).as_bytes())?;
         self.out.flush()
     }
-
-    fn show(&mut self, _: &Context, _: &Stats, _: Option<String>) {}
 
     fn interruption(
         &mut self,

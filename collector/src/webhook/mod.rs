@@ -28,12 +28,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use xdpwatch_core::finding::Finding;
 use xdpwatch_core::group::Change;
 
 use crate::args::Args;
-use crate::compare::Comparison;
-use crate::interruption::Interruption;
 use crate::log::complain;
 use crate::report::{Context, Occasion, Reporter};
 use crate::stats::{Stats, WebhookStats};
@@ -313,14 +310,8 @@ pub struct WithWebhooks<'a> {
 }
 
 impl Reporter for WithWebhooks<'_> {
-    fn finding(
-        &mut self,
-        context: &Context,
-        finding: &Finding,
-        group_id: u64,
-        utc_offset_ns: i64,
-    ) -> io::Result<()> {
-        self.inner.finding(context, finding, group_id, utc_offset_ns)
+    fn inner(&mut self) -> Option<&mut dyn Reporter> {
+        Some(&mut *self.inner)
     }
 
     fn group(
@@ -340,23 +331,16 @@ impl Reporter for WithWebhooks<'_> {
     fn statistics(
         &mut self,
         context: &Context,
-        stats: &Stats,
+        mut stats: Stats,
         occasion: Occasion,
     ) -> io::Result<()> {
-        self.inner.statistics(context, &self.with_own(stats), occasion)
+        stats.webhooks = self.webhooks.stats();
+        self.inner.statistics(context, stats, occasion)
     }
 
-    fn show(&mut self, context: &Context, stats: &Stats, trouble: Option<String>) {
-        self.inner.show(context, &self.with_own(stats), trouble);
-    }
-
-    fn interruption(
-        &mut self,
-        context: &Context,
-        interruption: &Interruption,
-        utc_offset_ns: i64,
-    ) -> io::Result<()> {
-        self.inner.interruption(context, interruption, utc_offset_ns)
+    fn show(&mut self, context: &Context, mut stats: Stats, trouble: Option<String>) {
+        stats.webhooks = self.webhooks.stats();
+        self.inner.show(context, stats, trouble);
     }
 
     fn retune(&mut self, args: &Args) {
@@ -366,15 +350,5 @@ impl Reporter for WithWebhooks<'_> {
             complain(&format!("reload: webhooks stay as they were: {error:#}"));
         }
         self.inner.retune(args);
-    }
-
-    fn comparison(&mut self, context: &Context, comparison: &Comparison) -> io::Result<()> {
-        self.inner.comparison(context, comparison)
-    }
-}
-
-impl WithWebhooks<'_> {
-    fn with_own(&self, stats: &Stats) -> Stats {
-        Stats { webhooks: self.webhooks.stats(), ..stats.clone() }
     }
 }

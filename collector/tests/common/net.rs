@@ -149,7 +149,7 @@ impl Drop for Net {
     }
 }
 
-fn inside<T: Send>(name: &str, f: impl FnOnce() -> T + Send) -> T {
+pub fn inside<T: Send>(name: &str, f: impl FnOnce() -> T + Send) -> T {
     let namespace = File::open(Path::new("/run/netns").join(name)).unwrap();
     thread::scope(|scope| {
         let run = || {
@@ -162,7 +162,7 @@ fn inside<T: Send>(name: &str, f: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-fn ip(args: &[&str]) -> String {
+pub fn ip(args: &[&str]) -> String {
     let output = Command::new("ip").args(args).output().expect("ip runs");
     assert!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::Context;
 
 use super::Vantage;
-use crate::args::{Args, Select};
+use crate::args::Args;
 use crate::evidence::Document;
 use crate::evidence::args::Setup;
 use crate::evidence::history::{History, Keep};
@@ -25,10 +25,7 @@ impl Vantage {
     ) -> Option<(History, Arc<Window>)> {
         args.evidence.evidence_dir.as_ref()?;
         // The program has made its choice already, unless it was told not to.
-        let keep = match args.live.select {
-            Select::Control => Keep::All,
-            Select::All => Keep::Transitions,
-        };
+        let keep = if args.selects_all() { Keep::Transitions } else { Keep::All };
         let window = Arc::new(Window::new());
         self.windows.push(Arc::clone(&window));
         let depth = args.evidence.history as usize;

@@ -13,7 +13,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use tracing::{info, warn};
 use xdpwatch_prog::maps::HEADERS_BYTES;
 
@@ -25,6 +25,7 @@ use super::loss::Losses;
 use super::outbox::Outbox;
 use super::plan::{Plan, settings};
 use super::port::Port;
+use super::recorder::Recorder;
 use super::shared::{Shared, Shown};
 use super::tuning::Tuning;
 use super::writer::Writer;
@@ -87,6 +88,8 @@ pub struct Vantage {
     stop: Arc<AtomicBool>,
     clock: Clock,
     hands: Vec<Hand>,
+    /// Where its workers leave segments to be compared, if they do.
+    pub recorders: Vec<Arc<Recorder>>,
     windows: Vec<Arc<Window>>,
     bells: Arc<[Bell]>,
     /// A processor for each worker, where it is known.
@@ -111,13 +114,15 @@ pub fn joined(names: &[String]) -> String {
 }
 
 impl Vantage {
-    /// Starts watching; `number` tells this vantage point's findings from others'.
+    /// Starts watching; `number` tells this vantage point's findings from others', `clock` is that of all
+    /// of them.
     ///
     /// # Errors
     /// Whatever the kernel refuses, with its cure. Nothing stays changed then.
     pub fn start(
         mut plans: Vec<Plan>,
         number: usize,
+        clock: Clock,
         args: &Args,
         detection: &Detection,
         outward: Outward,
@@ -127,7 +132,7 @@ impl Vantage {
         let name = joined(&names);
         let workers = plans.iter().map(|plan| plan.workers).sum();
         let cpus = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.cpus)).collect();
-        let mut before = Before::look(args);
+        let mut before = Before::look(args, clock);
         let mut program = Program::load(&settings(plans.len(), args, detection))
             .with_context(|| format!("interface {name}"))?;
         let addresses = plans.iter().flat_map(|plan| &plan.interface.addresses);
@@ -159,6 +164,7 @@ impl Vantage {
             stop: Arc::default(),
             clock: before.clock,
             hands: Vec::new(),
+            recorders: Vec::new(),
             windows: Vec::new(),
             aggregator: Arc::default(),
             tuning: Arc::default(),
@@ -280,6 +286,8 @@ impl Vantage {
                 inlet: keep(Arc::clone(&inlet)),
             });
             let evidence = self.remember(args, detection);
+            let recorder = args.compare.then(|| Arc::new(Recorder::new()));
+            self.recorders.extend(recorder.clone());
             let (shared, intake) = (shared.clone(), Intake::new(inlet, vec![source]));
             lanes.push(Lane {
                 number,
@@ -289,6 +297,7 @@ impl Vantage {
                 worker,
                 outbox,
                 evidence,
+                recorder,
                 shown,
                 shared,
             });
@@ -375,18 +384,6 @@ impl Vantage {
             "writing headers (-w) failed; the file lacks the last of them, make room for it",
         );
         self.finish_state().and(written)
-    }
-
-    /// The error of a worker that can't go on.
-    pub fn failure(&mut self) -> Option<anyhow::Error> {
-        let name = &self.name;
-        if let Some(failed) = self.shown().find_map(|shown| shown.failure) {
-            return Some(anyhow!("interface {name}: {failed}"));
-        }
-        // Threads end when they are told to, not before.
-        let broken = self.threads.iter().find(|thread| thread.is_finished())?;
-        let thread = broken.thread().name().unwrap_or("a thread");
-        Some(anyhow!("interface {name}: {thread} is broken; please report this defect"))
     }
 
     /// Its clock.

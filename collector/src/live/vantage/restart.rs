@@ -29,9 +29,10 @@ pub struct Before {
 }
 
 impl Before {
-    /// Looks for its state file and says what is wrong with it, if anything is.
-    pub fn look(args: &Args) -> Self {
-        let nothing = || Self { clock: Clock::start(), loaded: None, ended_ns: None };
+    /// Looks for its state file and says what is wrong with it, if anything is. Times go by `clock`, unless
+    /// they go on with the run before.
+    pub fn look(args: &Args, clock: Clock) -> Self {
+        let nothing = || Self { clock, loaded: None, ended_ns: None };
         let Some(path) = &args.state.state_file else { return nothing() };
         let max_age = args.state.state_max_age.unwrap_or(args.horizon);
         match load(path, args.vlan_key, max_age, age) {
@@ -40,7 +41,7 @@ impl Before {
                 let Head { scale, written_ns, .. } = &loaded.head;
                 let (clock, later_ns) = match scale.is_of_this_boot() {
                     true => (Clock::resume(scale.offset_ns), 0),
-                    false => (Clock::start(), scale.drift_ns),
+                    false => (clock, scale.drift_ns),
                 };
                 let ended_ns = Some(written_ns.saturating_add_signed(later_ns));
                 Self { clock, loaded: Some((loaded, later_ns)), ended_ns }

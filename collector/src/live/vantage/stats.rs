@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::{Hand, Vantage};
 use crate::health::Lost;
@@ -31,6 +31,18 @@ impl Vantage {
         Some(format!("interface {name}: nothing is heard of worker {silent}"))
     }
 
+    /// The error of a worker that can't go on.
+    pub fn failure(&mut self) -> Option<anyhow::Error> {
+        let name = &self.name;
+        if let Some(failed) = self.shown().find_map(|shown| shown.failure) {
+            return Some(anyhow!("interface {name}: {failed}"));
+        }
+        // Threads end when they are told to, not before.
+        let broken = self.threads.iter().find(|thread| thread.is_finished())?;
+        let thread = broken.thread().name().unwrap_or("a thread");
+        Some(anyhow!("interface {name}: {thread} is broken; please report this defect"))
+    }
+
     /// A worker that hangs or has failed, by its number. Those of an interface in a gap go on.
     pub fn silent_worker(&self) -> Option<usize> {
         self.shown().position(|shown| {
@@ -38,11 +50,17 @@ impl Vantage {
         })
     }
 
-    /// Counts losses into the window, and tells the aggregator; `now` is since the start.
+    /// Counts losses into the window, and tells the aggregator; `now` is since the start. Returns until
+    /// when losses are known, nanoseconds: as long as every worker has shown its own.
     ///
     /// # Errors
     /// The counters can't be read.
-    pub fn watch_losses(&mut self, now: Duration, is_end: bool) -> anyhow::Result<()> {
+    pub fn watch_losses(&mut self, now: Duration, is_end: bool) -> anyhow::Result<u64> {
+        let shown_before =
+            self.shown().map(|shown| shown.at.map_or(Duration::MAX, |at| at.elapsed()));
+        let shown_before = shown_before.max().unwrap_or_default();
+        let known_ns = u64::try_from(shown_before.as_nanos()).unwrap_or(u64::MAX);
+        let known_ns = self.clock.now_ns().saturating_sub(known_ns);
         self.ports.iter_mut().for_each(Port::count_losses);
         let stats = self.stats(is_end)?;
         let live = stats.live.unwrap_or_default();
@@ -51,7 +69,18 @@ impl Vantage {
         self.losses.sample(now, Sample { seen: live.seen, wanted, lost });
         let ppm = u32::try_from(self.losses.window().evidence_ppm).unwrap_or(u32::MAX);
         self.aggregator.loss_ppm.store(ppm, Ordering::Relaxed);
-        Ok(())
+        Ok(known_ns)
+    }
+
+    /// Frames that it has lost itself on the way to its workers, when that was last watched.
+    pub fn lost_itself(&self) -> u64 {
+        let Lost { nic, xdp, ring, .. } = self.losses.latest().lost;
+        nic + xdp + ring
+    }
+
+    /// Whether any of its interfaces shows nothing now.
+    pub fn is_blind(&self) -> bool {
+        self.blind().is_some()
     }
 
     /// Everything counted so far. At the end, when no frame is on its way any more, selected frames

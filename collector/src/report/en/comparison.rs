@@ -1,6 +1,6 @@
 //! The sentences about two captures of the same traffic.
 
-use crate::compare::{Comparison, Explained, Group};
+use crate::compare::{Comparison, Explained, Group, Watched};
 use crate::report::time::rfc3339;
 use crate::report::values::{address, endpoint};
 
@@ -8,7 +8,38 @@ use crate::report::values::{address, endpoint};
 #[must_use]
 pub fn title(comparison: &Comparison) -> String {
     let [first, second] = &comparison.names;
-    format!("comparison of {first} and {second}")
+    let mut title = format!("comparison of {first} and {second}");
+    if let Some(watched) = &comparison.watched {
+        let (from, until) = (rfc3339(watched.from_ns), rfc3339(comparison.at_ns));
+        title += &format!(", {from} to {until}");
+    }
+    title
+}
+
+/// What the path between two interfaces takes: both have one clock.
+#[must_use]
+pub fn path(comparison: &Comparison, watched: &Watched) -> String {
+    let [first, second] = &comparison.names;
+    let ways = watched.later_ns.iter().zip(["clients", "servers"]).filter_map(|(ns, who)| {
+        let (ns, order) =
+            (*ns.as_ref()?, if ns.is_some_and(|ns| ns < 0) { "before" } else { "after" });
+        let ms = ns.unsigned_abs() as f64 / 1e6;
+        Some(format!("what {who} sent passed {second} {ms:.3} ms {order} {first}"))
+    });
+    let ways: Vec<String> = ways.collect();
+    if ways.is_empty() {
+        return "nothing was seen at both".to_owned();
+    }
+    format!("{} (one clock)", ways.join(", "))
+}
+
+/// What a capture lost itself, and what is not called lost on the way for that.
+#[must_use]
+pub fn doubt(name: &str, of_capture: u64, in_doubt: u64) -> String {
+    format!(
+        "the capture on {name} lost {of_capture} frames itself; {in_doubt} segments missing there at \
+         such times are not called lost"
+    )
 }
 
 /// How the two clocks stand to each other.

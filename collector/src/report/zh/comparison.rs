@@ -1,6 +1,6 @@
 //! 两份抓包对比的语句。 The sentences about two captures of the same traffic.
 
-use crate::compare::{Comparison, Explained, Group};
+use crate::compare::{Comparison, Explained, Group, Watched};
 use crate::report::time::rfc3339;
 use crate::report::values::{address, endpoint};
 
@@ -8,7 +8,36 @@ use crate::report::values::{address, endpoint};
 #[must_use]
 pub fn title(comparison: &Comparison) -> String {
     let [first, second] = &comparison.names;
-    format!("{first} 与 {second} 对比")
+    let mut title = format!("{first} 与 {second} 对比");
+    if let Some(watched) = &comparison.watched {
+        let (from, until) = (rfc3339(watched.from_ns), rfc3339(comparison.at_ns));
+        title += &format!("，{from} 至 {until}");
+    }
+    title
+}
+
+/// What the path between two interfaces takes: both have one clock.
+#[must_use]
+pub fn path(comparison: &Comparison, watched: &Watched) -> String {
+    let [first, second] = &comparison.names;
+    let ways = watched.later_ns.iter().zip(["客户端", "服务端"]).filter_map(|(ns, who)| {
+        let (ns, order) = (*ns.as_ref()?, if ns.is_some_and(|ns| ns < 0) { "早" } else { "晚" });
+        let ms = ns.unsigned_abs() as f64 / 1e6;
+        Some(format!("{who}发出的报文经过 {second} 比经过 {first} {order} {ms:.3} ms"))
+    });
+    let ways: Vec<String> = ways.collect();
+    if ways.is_empty() {
+        return "没有两处都见到的报文".to_owned();
+    }
+    format!("{}（同一时钟）", ways.join("，"))
+}
+
+/// What a capture lost itself, and what is not called lost on the way for that.
+#[must_use]
+pub fn doubt(name: &str, of_capture: u64, in_doubt: u64) -> String {
+    format!(
+        "{name} 上的抓包自身丢失 {of_capture} 帧；此时在该处缺少的 {in_doubt} 个报文不算作路径丢失"
+    )
 }
 
 /// How the two clocks stand to each other.
