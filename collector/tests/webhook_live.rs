@@ -58,7 +58,7 @@ fn scale() -> Scale {
         let (kills, alerts, life_ms, rate, wrong_in) = (20, 10_000, 2500, 400, 100);
         return Scale { kills, alerts, life_ms, rate, wrong_in, patience: secs(240) };
     }
-    Scale { kills: 4, alerts: 300, life_ms: 600, rate: 200, wrong_in: 30, patience: secs(60) }
+    Scale { kills: 4, alerts: 200, life_ms: 600, rate: 200, wrong_in: 30, patience: secs(60) }
 }
 
 /// The n-th collision up to its refusal, and what its client does then: it gets through, or gives up.
