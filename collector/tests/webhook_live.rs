@@ -34,8 +34,8 @@ const POOLS: u32 = 50;
 /// Frames of a collision up to the answer that refuses the SYN.
 const REFUSED: usize = 8;
 
-/// Most of the resident memory that the sensor may take, of which tables and rings are two thirds.
-const MEMORY_MAX_KB: u64 = 300_000;
+/// Most of the resident memory that the sensor may take: tables and rings, and what waits for a slow disk.
+const MEMORY_MAX_KB: u64 = 400_000;
 
 /// How much of it there is.
 struct Scale {
