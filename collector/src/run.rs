@@ -152,7 +152,8 @@ fn capture_with_webhooks(
     inner: Box<dyn Reporter + '_>,
     requests: &Requests,
 ) -> anyhow::Result<Outcome> {
-    use crate::webhook::{Haste, Webhooks, WithWebhooks};
+    use crate::webhook::reporter::WithWebhooks;
+    use crate::webhook::{Haste, Webhooks};
     let options = &args.webhooks;
     let is_live = args.read.is_empty();
     let haste = if is_live { Haste::Lose } else { Haste::Wait };

@@ -34,8 +34,8 @@ const POOLS: u32 = 50;
 /// Frames of a collision up to the answer that refuses the SYN.
 const REFUSED: usize = 8;
 
-/// Most of the resident memory that the sensor may take, of which tables and rings are two thirds.
-const MEMORY_MAX_KB: u64 = 300_000;
+/// Most of the resident memory that the sensor may take: tables and rings, and what waits for a slow disk.
+const MEMORY_MAX_KB: u64 = 400_000;
 
 /// How much of it there is.
 struct Scale {
@@ -58,7 +58,7 @@ fn scale() -> Scale {
         let (kills, alerts, life_ms, rate, wrong_in) = (20, 10_000, 2500, 400, 100);
         return Scale { kills, alerts, life_ms, rate, wrong_in, patience: secs(240) };
     }
-    Scale { kills: 4, alerts: 300, life_ms: 600, rate: 200, wrong_in: 30, patience: secs(60) }
+    Scale { kills: 4, alerts: 200, life_ms: 600, rate: 200, wrong_in: 30, patience: secs(60) }
 }
 
 /// The n-th collision up to its refusal, and what its client does then: it gets through, or gives up.

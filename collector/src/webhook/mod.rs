@@ -8,6 +8,7 @@ pub mod config;
 pub mod format;
 pub mod options;
 pub mod probe;
+pub mod reporter;
 
 mod courier;
 mod couriers;
@@ -20,7 +21,6 @@ mod sign;
 mod spool;
 mod standing;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,10 +30,8 @@ use std::time::{Duration, Instant};
 
 use xdpwatch_core::group::Change;
 
-use crate::args::Args;
-use crate::log::complain;
-use crate::report::{Context, Occasion, Reporter};
-use crate::stats::{Stats, WebhookStats};
+use crate::report::Context;
+use crate::stats::WebhookStats;
 use config::{Hook, WebhookConfig};
 use courier::{Courier, Standing};
 use couriers::Couriers;
@@ -46,8 +44,8 @@ const MESSAGES_WAITING: usize = 4096;
 /// Messages spooled at once.
 const BATCH: usize = 256;
 
-/// How long a disk may take to have them: a hanging one is not waited for again until it has.
-const SPOOL_WAIT: Duration = Duration::from_secs(1);
+/// How long a disk may take before the reporter goes on without it.
+const SPOOL_WAIT: Duration = Duration::from_secs(5);
 
 /// What to do when messages come faster than the disk takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +63,8 @@ pub struct Webhooks {
     lost: u64,
     /// Messages that the spool's thread was given.
     posted: u64,
-    /// Whether the disk took longer than it may the last time.
-    is_behind: bool,
+    /// How many were on disk when it had taken none for longer than it may.
+    stuck_at: Option<u64>,
     progress: Arc<Progress>,
     counted: Arc<Counted>,
     /// From the first hook on.
@@ -115,7 +113,7 @@ impl Webhooks {
             haste,
             lost: 0,
             posted: 0,
-            is_behind: false,
+            stuck_at: None,
             progress: Arc::default(),
             counted: Arc::default(),
             running: None,
@@ -181,7 +179,8 @@ impl Webhooks {
             Err(TrySendError::Disconnected(_)) => false,
             Err(TrySendError::Full(order)) => {
                 let send = send.clone();
-                self.secure();
+                // Until there is a place for sure.
+                self.wait_for((self.posted + 1).saturating_sub(MESSAGES_WAITING as u64));
                 send.try_send(order).is_ok()
             }
         }
@@ -189,8 +188,16 @@ impl Webhooks {
 
     /// Waits until all that was taken so far is on disk.
     pub fn secure(&mut self) {
-        let most = if self.is_behind { Duration::ZERO } else { SPOOL_WAIT };
-        self.is_behind = !self.progress.wait_for(self.posted, most);
+        self.wait_for(self.posted);
+    }
+
+    /// Waits until so many messages are on disk, but for a disk that hangs only once.
+    fn wait_for(&mut self, messages: u64) {
+        let before = self.progress.spooled();
+        let most = if self.stuck_at == Some(before) { Duration::ZERO } else { SPOOL_WAIT };
+        let is_enough = self.progress.wait_for(messages, most);
+        let is_stuck = !is_enough && self.progress.spooled() == before;
+        self.stuck_at = is_stuck.then_some(before);
     }
 
     fn stats(&self) -> Option<WebhookStats> {
@@ -299,56 +306,4 @@ fn complaint(standing: &Standing) -> Option<String> {
         dir.display(),
         parts.join(", ")
     ))
-}
-
-/// Tells another reporter everything, and the hooks the groups.
-pub struct WithWebhooks<'a> {
-    /// The other reporter.
-    pub inner: Box<dyn Reporter + 'a>,
-    /// The hooks.
-    pub webhooks: Webhooks,
-}
-
-impl Reporter for WithWebhooks<'_> {
-    fn inner(&mut self) -> Option<&mut dyn Reporter> {
-        Some(&mut *self.inner)
-    }
-
-    fn group(
-        &mut self,
-        context: &Context,
-        change: &Change<'_>,
-        utc_offset_ns: i64,
-    ) -> io::Result<()> {
-        self.webhooks.group(context, change, utc_offset_ns);
-        self.inner.group(context, change, utc_offset_ns)
-    }
-
-    fn secure(&mut self) {
-        self.webhooks.secure();
-    }
-
-    fn statistics(
-        &mut self,
-        context: &Context,
-        mut stats: Stats,
-        occasion: Occasion,
-    ) -> io::Result<()> {
-        stats.webhooks = self.webhooks.stats();
-        self.inner.statistics(context, stats, occasion)
-    }
-
-    fn show(&mut self, context: &Context, mut stats: Stats, trouble: Option<String>) {
-        stats.webhooks = self.webhooks.stats();
-        self.inner.show(context, stats, trouble);
-    }
-
-    fn retune(&mut self, args: &Args) {
-        let exchanged =
-            args.webhooks.configs().and_then(|configs| self.webhooks.exchange(&configs));
-        if let Err(error) = exchanged {
-            complain(&format!("reload: webhooks stay as they were: {error:#}"));
-        }
-        self.inner.retune(args);
-    }
 }

@@ -1,7 +1,7 @@
 //! How far the spool's thread is: whoever may tell of an alert by another way only once it is on disk
 //! waits for that here.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How many messages were spooled, as far as the disk let them.
@@ -14,15 +14,25 @@ pub struct Progress {
 impl Progress {
     /// So many more were.
     pub fn add(&self, messages: u64) {
-        // The number is right whoever panicked.
-        *self.spooled.lock().unwrap_or_else(PoisonError::into_inner) += messages;
+        *self.lock() += messages;
         self.news.notify_all();
+    }
+
+    /// How many were so far.
+    #[must_use]
+    pub fn spooled(&self) -> u64 {
+        *self.lock()
+    }
+
+    /// The number is right whoever panicked.
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.spooled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until so many were in all, at most this long; false if they were not by then.
     #[must_use]
     pub fn wait_for(&self, messages: u64, most: Duration) -> bool {
-        let spooled = self.spooled.lock().unwrap_or_else(PoisonError::into_inner);
+        let spooled = self.lock();
         let is_less = |spooled: &mut u64| *spooled < messages;
         let waited = self.news.wait_timeout_while(spooled, most, is_less);
         *waited.unwrap_or_else(PoisonError::into_inner).0 >= messages
