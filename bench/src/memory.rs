@@ -52,19 +52,36 @@ pub fn filled(tuples: usize) -> Watch {
 }
 
 /// Writes a capture file of as many tuples, half of them open and half closed, for the whole program.
+/// Frames are made once and get their addresses, not their checksums: they are for a parser.
 ///
 /// # Errors
 /// Those of writing it.
 pub fn capture(path: &Path, tuples: usize) -> io::Result<()> {
-    pcap::write(path, segments(tuples).map(|record| (record.at_ns, frames::ethernet(&record))))
+    const SOURCE_AT: usize = 14 + 12;
+    let lives: Vec<(Record, Vec<u8>)> =
+        lives().into_iter().map(|record| (record, frames::ethernet(&record))).collect();
+    let frames = (0..(tuples / 2) as u32).flat_map(|pair| {
+        lives.iter().map(move |(record, frame)| {
+            let (record, mut frame) = (of_pair(record, pair), frame.clone());
+            frame[SOURCE_AT..][..4].copy_from_slice(&record.src_addr[12..]);
+            frame[SOURCE_AT + 4..][..4].copy_from_slice(&record.dst_addr[12..]);
+            (record.at_ns, frame)
+        })
+    });
+    pcap::write(path, frames)
 }
 
 /// Connections on as many tuples, every other one closed.
 fn segments(tuples: usize) -> impl Iterator<Item = Record> {
-    let mut mix = Mix::new(2);
-    let lives: Vec<Record> = std::iter::from_fn(|| mix.fill()).collect();
+    let lives = lives();
     (0..(tuples / 2) as u32)
         .flat_map(move |pair| lives.iter().map(|record| of_pair(record, pair)).collect::<Vec<_>>())
+}
+
+/// The segments of two connections, one open in the end and one closed.
+fn lives() -> Vec<Record> {
+    let mut mix = Mix::new(2);
+    std::iter::from_fn(|| mix.fill()).collect()
 }
 
 /// The same segment of another connection, a little later.
