@@ -62,7 +62,7 @@ impl Scraper {
         loop {
             if self.is_on.load(Ordering::Relaxed) {
                 let detector = *self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-                state.show(&context, &Stats { detector, ..Stats::default() }, None);
+                state.show(&context, Stats { detector, ..Stats::default() }, None);
                 let answer = ask(at).unwrap_or_default();
                 assert!(answer.contains("xdpwatch_detector_records"), "no metrics: {answer}");
                 self.scrapes.fetch_add(1, Ordering::Relaxed);

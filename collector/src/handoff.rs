@@ -17,8 +17,9 @@ const BATCH: usize = 128;
 /// Records that may be on their way to one owner, from all workers together.
 const RECORDS_WAITING: usize = 1 << 18;
 
-/// The longest that a slow worker is waited for, nanoseconds.
-pub const WAIT_NS: u64 = 3_000_000;
+/// The longest that a slow worker is waited for, nanoseconds: longer than a busy processor keeps a thread off it,
+/// for a record out of order makes findings wrong, and one that waits only makes them late.
+pub const WAIT_NS: u64 = 50_000_000;
 
 /// All progress: this worker will hand nothing over any more.
 pub const DONE: u64 = u64::MAX;

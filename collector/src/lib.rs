@@ -12,6 +12,7 @@ pub mod group_args;
 mod log;
 pub mod prefix_args;
 pub mod run;
+mod usage;
 pub mod value_args;
 
 pub mod capture;

@@ -16,13 +16,11 @@ use crate::report::{self, Context, Origin, Reporter};
 use crate::state::{Shower, State};
 use crate::stats::FindingStats;
 use crate::stop::Requests;
+use crate::usage;
 use crate::worker::{Detection, FILE_SEEDS};
 
 /// Something failed while running.
 const STATUS_FAILED: u8 = 1;
-
-/// Wrong usage.
-pub const STATUS_USAGE: u8 = 2;
 
 /// There were findings of severity 1 or 2, and `--exit-code` was given.
 const STATUS_FINDINGS: u8 = 3;
@@ -54,7 +52,7 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
     log::set_up(args.verbose);
     if let Some(wrong) = misuse(args) {
         complain(&wrong);
-        return ExitCode::from(STATUS_USAGE);
+        return ExitCode::from(usage::STATUS);
     }
     match &args.command {
         Some(command) => command.run(args),
@@ -69,6 +67,9 @@ fn watch(args: &Args, reloader: Reloader) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => Outcome::default(),
         Err(error) => {
             complain(&format!("{error:#}"));
+            if usage::is_usage(&error) {
+                return ExitCode::from(usage::STATUS);
+            }
             Outcome { failed: true, ..Outcome::default() }
         }
     };

@@ -251,11 +251,20 @@ impl Contest {
             return;
         }
         let attempt = Attempt { isn: record.seq, ts_val: record.timestamp() };
-        let held = Held { limited: false, ..self.held };
-        if !self.expired && self.model.verdict(&held, &attempt) == Verdict::RefusePaws {
+        if !self.expired && self.unlimited(&attempt) == Verdict::RefusePaws {
             flow.rearm(now_us);
             self.deadline_us = now_us + self.model.time_wait_us();
         }
+    }
+
+    /// What the holder's TCP would do with the SYN if no limiter kept it silent.
+    #[must_use]
+    pub fn unlimited_verdict(&self) -> Verdict {
+        self.unlimited(&self.attempt)
+    }
+
+    fn unlimited(&self, attempt: &Attempt) -> Verdict {
+        self.model.verdict(&Held { limited: false, ..self.held }, attempt)
     }
 
     /// Whether the SYN/ACK's ISN proves that the holder still held TIME-WAIT.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::usage::Usage;
 use anyhow::Context as _;
 
 /// Where it listens in live capture if nothing is said.
@@ -79,10 +80,10 @@ impl ApiArgs {
         let token = self.token()?;
         let tls = self.tls_cert.clone().zip(self.tls_key.clone());
         if !at.ip().is_loopback() && (token.is_none() || tls.is_none()) {
-            anyhow::bail!(
+            anyhow::bail!(Usage(format!(
                 "--listen {at} can be reached from elsewhere: add --token-file FILE (or set \
                  {TOKEN_VARIABLE}), --tls-cert FILE and --tls-key FILE, or listen on 127.0.0.1"
-            );
+            )));
         }
         Ok(Some(Plan { at, is_asked_for: self.listen.is_some(), token, tls }))
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::{Failure, Loaded, show};
 use crate::log::complain;
-use crate::run::STATUS_USAGE;
+use crate::usage;
 
 /// What `xdpwatch config` does.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -56,11 +56,11 @@ pub fn refuse(failure: Failure) -> ExitCode {
         Failure::Usage(error) => {
             // Whoever would read it has gone.
             let _ = error.print();
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(STATUS_USAGE))
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(usage::STATUS))
         }
         Failure::Mistakes(mistakes) => {
             mistakes.iter().for_each(|mistake| complain(&mistake.to_string()));
-            ExitCode::from(STATUS_USAGE)
+            ExitCode::from(usage::STATUS)
         }
     }
 }

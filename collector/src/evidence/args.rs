@@ -9,6 +9,7 @@ use super::history::History;
 use super::redact::Redactor;
 use super::store::{Limits, Store};
 use super::{Archive, Clerk};
+use crate::usage::Usage;
 use crate::value_args::duration;
 use crate::worker::Detection;
 
@@ -73,7 +74,8 @@ impl EvidenceArgs {
         }
         let in_folder = self.evidence_dir.as_ref().map(|folder| folder.join(KEY_FILE));
         let Some(path) = self.redact_key.clone().or(in_folder) else {
-            anyhow::bail!("--redact needs a key: say --redact-key FILE (it is made if not there)");
+            let cure = "--redact needs a key: say --redact-key FILE (it is made if not there)";
+            anyhow::bail!(Usage(cure.to_owned()));
         };
         Redactor::open(&path).map(Some)
     }

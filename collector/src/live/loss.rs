@@ -21,6 +21,8 @@ pub struct Sample {
     pub wanted: u64,
     /// Lost, by place.
     pub lost: Lost,
+    /// Not lost, but observed out of order: findings may rest on it as little.
+    pub late: u64,
 }
 
 /// The samples of the window; of fixed size.
@@ -66,7 +68,8 @@ impl Losses {
         let wanted = new.wanted.saturating_sub(old.wanted);
         let nic_ppm = ppm(lost.nic, seen + lost.nic);
         // The NIC loses frames of every kind alike; later places lose only wanted ones.
-        let later_ppm = ppm(lost.before_the_detector(), wanted);
+        let late = new.late.saturating_sub(old.late);
+        let later_ppm = ppm(lost.before_the_detector() + late, wanted);
         let spared = (1_000_000 - nic_ppm) * (1_000_000 - later_ppm) / 1_000_000;
         LossWindow {
             window_ms: u64::try_from(to.saturating_sub(*from).as_millis()).unwrap_or(u64::MAX),
@@ -89,7 +92,7 @@ mod tests {
 
     fn at(seconds: u64, seen: u64, wanted: u64, nic: u64, ring: u64) -> (Duration, Sample) {
         let lost = Lost { nic, ring, ..Lost::default() };
-        (Duration::from_secs(seconds), Sample { seen, wanted, lost })
+        (Duration::from_secs(seconds), Sample { seen, wanted, lost, late: 0 })
     }
 
     #[test]

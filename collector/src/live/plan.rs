@@ -8,6 +8,7 @@ use xdpwatch_prog::maps::INTERFACES_MAX;
 use super::placement::Placement;
 use crate::args::{Args, Mode, Owner};
 use crate::capture::sys;
+use crate::usage::Usage;
 use crate::worker::Detection;
 use crate::xdp::interface::Interface;
 use crate::xdp::numa;
@@ -48,20 +49,22 @@ pub fn points(args: &Args) -> Vec<Vec<String>> {
 /// Why one can't, or must not, be captured on, or not beside the others.
 pub fn plan(names: &[String], args: &Args) -> anyhow::Result<Vec<Plan>> {
     if names.len() > INTERFACES_MAX {
-        bail!(
+        bail!(Usage(format!(
             "{} interfaces are more than one set of tables takes: give {INTERFACES_MAX} at most to \
              each xdpwatch",
             names.len()
-        );
+        )));
     }
     if let Some(twice) = (1..names.len()).find(|n| names[..*n].contains(&names[*n])) {
-        bail!("interface {} is given twice: leave one of them out", names[twice]);
+        let name = &names[twice];
+        bail!(Usage(format!("interface {name} is given twice: leave one of them out")));
     }
     if names.len() > 1 && args.live.owner == Owner::Rss {
-        bail!(
+        bail!(Usage(
             "--owner rss leaves a tuple to the interface that it came in by, and several interfaces \
              feed one set of tables: leave it out"
-        );
+                .to_owned()
+        ));
     }
     names.iter().enumerate().map(|(place, name)| plan_one(name, place == 0, args)).collect()
 }

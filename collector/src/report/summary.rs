@@ -60,6 +60,9 @@ fn frames(stats: &Stats, lang: Lang, line: &mut impl FnMut(Said, String)) {
         line(said("selected", "选取"), say!(lang, totals::selected(live)));
         line(said("dropped", "舍弃"), say!(lang, totals::dropped(live)));
         line(said("lost", "丢失"), lost(live, lang));
+        if live.late > 0 {
+            line(said("out of order", "乱序"), say!(lang, totals::late(live)));
+        }
     }
     if stats.interfaces.len() > 1 {
         for (n, (name, live)) in stats.interfaces.iter().enumerate() {

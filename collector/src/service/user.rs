@@ -1,5 +1,6 @@
 //! Which user a sensor goes on as.
 
+use crate::usage::Usage;
 use anyhow::{Context, bail};
 use nix::unistd::User;
 use rustix::process::{Gid, Uid, geteuid};
@@ -31,10 +32,10 @@ pub fn choose(asked: Option<&str>) -> anyhow::Result<Option<Person>> {
         None => Ok(None),
         Some(name) => {
             let Some(person) = look_up(name)? else {
-                bail!(
+                bail!(Usage(format!(
                     "--user {name}: there is no such user; make one with `useradd --system \
                      --no-create-home {name}`, or say --user root"
-                );
+                )));
             };
             if person.uid == geteuid() {
                 return Ok(None);

@@ -14,6 +14,7 @@ use super::message::Message;
 use super::options::Options;
 use crate::log::complain;
 use crate::report::{Context, Origin};
+use crate::usage::{self, Usage};
 
 /// What `xdpwatch webhook` does.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -32,19 +33,19 @@ pub fn run(action: &Action) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             complain(&format!("{error:#}"));
-            ExitCode::FAILURE
+            if usage::is_usage(&error) { ExitCode::from(usage::STATUS) } else { ExitCode::FAILURE }
         }
     }
 }
 
 /// Whether every message was taken.
 fn test(options: &Options) -> anyhow::Result<bool> {
-    let configs = options.configs()?;
-    anyhow::ensure!(
-        !configs.is_empty(),
-        "which one? give --webhook URL, or a [[webhook]] table in the configuration file"
-    );
-    let hooks = configs.iter().map(Hook::new).collect::<anyhow::Result<Vec<_>>>()?;
+    let wrong = |error: anyhow::Error| anyhow::Error::new(Usage(format!("{error:#}")));
+    let configs = options.configs().map_err(wrong)?;
+    let cure = "which one? give --webhook URL, or a [[webhook]] table in the configuration file";
+    anyhow::ensure!(!configs.is_empty(), Usage(cure.to_owned()));
+    let hooks = configs.iter().map(|config| Hook::new(config).map_err(wrong));
+    let hooks = hooks.collect::<anyhow::Result<Vec<_>>>()?;
     let mut all_taken = true;
     for hook in &hooks {
         let client = Client::new(hook)?;

@@ -93,7 +93,7 @@ pub struct Parsed {
 ///
 /// # Errors
 /// Why there is no segment in it that can be used.
-#[inline]
+#[inline(always)]
 pub fn parse(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Result<Parsed, Skip> {
     match crate::plain::parse(frame, frame_len, at_ns, link) {
         Some(parsed) => Ok(parsed),
@@ -144,7 +144,7 @@ fn parse_any(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Result<Par
 ///
 /// # Errors
 /// Why there is no segment in it that can be used.
-#[inline]
+#[inline(always)]
 pub fn parse_record(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Result<Record, Skip> {
     parse(frame, frame_len, at_ns, link).map(|parsed| parsed.record)
 }

@@ -148,13 +148,17 @@ fn cause(contest: &Contest, outcome: Outcome) -> &'static str {
         Answer::SynAck if outcome == Outcome::Connected => "none",
         // Nothing was refused, only left unanswered; a fresh ISN shows that the server held nothing.
         Answer::SynAck if !contest.recycled() && !contest.first_answered => "first_syn_dropped",
-        _ => cause_of_verdict(contest),
+        // The limiter was not armed after all: what was refused are the numbers.
+        _ if contest.verdict == Verdict::Silent && contest.first_answered => {
+            cause_of_verdict(contest, contest.unlimited_verdict())
+        }
+        _ => cause_of_verdict(contest, contest.verdict),
     }
 }
 
-fn cause_of_verdict(contest: &Contest) -> &'static str {
+fn cause_of_verdict(contest: &Contest, verdict: Verdict) -> &'static str {
     let challenged = contest.answer == Answer::ChallengeAck;
-    match contest.verdict {
+    match verdict {
         _ if contest.held.state == Holder::FinWait2 => "fin_wait2",
         Verdict::RefusePaws => "paws",
         Verdict::RefuseSequence => "sequence",
@@ -187,6 +191,8 @@ pub fn contradicted(contest: &Contest) -> bool {
             }
         }
         Verdict::ResetInWindow => Some(Answer::Reset),
+        // An answer to a later SYN, when the limiter allows one again, is what was foretold.
+        Verdict::Silent if contest.first_answered => None,
         Verdict::Silent | Verdict::Unknown => return false,
     };
     match contest.answer {

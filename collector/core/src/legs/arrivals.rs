@@ -13,6 +13,13 @@ use crate::finding::Endpoint;
 /// Requests remembered: enough for 800 000 a second.
 const RING: usize = 1 << 13;
 
+/// Requests of one port that are looked at, the latest. More within milliseconds are a flood from one port, and
+/// no request of it can be told from the others.
+const CHAIN: usize = 64;
+
+/// Requests that are looked at for a full proxy's handshakes; where more came lately, too many are candidates.
+const LATEST: u64 = 512;
+
 /// One request.
 #[derive(Clone, Copy, Debug)]
 struct Arrival {
@@ -91,7 +98,10 @@ impl Arrivals {
     /// The request, not yet taken, that a connection with the same port may have been opened for.
     pub fn with_port(&self, of: &Leg, given: &Given, at_us: u64) -> Found {
         let mut found = Found::Nothing;
-        for arrival in self.chain(of.client.port, at_us) {
+        for (place, arrival) in self.chain(of.client.port, at_us).enumerate() {
+            if place + 1 == CHAIN {
+                return Found::Several;
+            }
             // Two clients that call one service by the same port are no balancer's two legs; nor, as
             // far as nobody says so, one client that calls two services by one port of its own.
             let own = arrival.leg.server == of.server
@@ -119,7 +129,11 @@ impl Arrivals {
         at_us: u64,
     ) -> ArrayVec<Candidate, CANDIDATES> {
         let mut candidates = ArrayVec::new();
-        for back in 0..self.within(LAG_MOST_US - 1, at_us) {
+        let lately = self.within(LAG_MOST_US - 1, at_us);
+        if lately > LATEST {
+            return candidates;
+        }
+        for back in 0..lately {
             let arrival = &self.ring[(self.count - back) as usize % RING];
             // A host's own connections, one after another, are no balancer's two legs.
             let own = arrival.leg.client.addr == of.client.addr || arrival.leg.server == of.server;
@@ -138,7 +152,8 @@ impl Arrivals {
     /// A connection was joined with this leg: it is no longer a candidate for others.
     pub fn take(&mut self, leg: &Leg, at_us: u64) {
         let mut number = self.by_port[usize::from(leg.client.port)];
-        while let Some(index) = self.index(number, at_us) {
+        for _ in 0..CHAIN {
+            let Some(index) = self.index(number, at_us) else { break };
             self.ring[index].taken |= self.ring[index].leg == *leg;
             number = self.ring[index].before;
         }
@@ -160,7 +175,7 @@ impl Arrivals {
         self.chain(leg.client.port, at_us).any(|arrival| arrival.taken && arrival.leg == *leg)
     }
 
-    /// The recent requests of this port, latest first.
+    /// The recent requests of this port, latest first, at most [`CHAIN`].
     fn chain(&self, port: u16, at_us: u64) -> impl Iterator<Item = &Arrival> {
         let mut number = self.by_port[usize::from(port)];
         core::iter::from_fn(move || {
@@ -168,6 +183,7 @@ impl Arrivals {
             number = arrival.before;
             Some(arrival)
         })
+        .take(CHAIN)
     }
 
     /// Where the request of this number is, if it is still there and recent.

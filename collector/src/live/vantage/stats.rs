@@ -66,7 +66,7 @@ impl Vantage {
         let live = stats.live.unwrap_or_default();
         let lost = Lost::of(&live, &stats.detector);
         let wanted = live.selected + live.not_handed_over;
-        self.losses.sample(now, Sample { seen: live.seen, wanted, lost });
+        self.losses.sample(now, Sample { seen: live.seen, wanted, lost, late: live.late });
         let ppm = u32::try_from(self.losses.window().evidence_ppm).unwrap_or(u32::MAX);
         self.aggregator.loss_ppm.store(ppm, Ordering::Relaxed);
         Ok(known_ns)

@@ -10,11 +10,14 @@ pub fn port_pressure(finding: &Finding) -> String {
     let (source, service) = (address(&finding.src.addr), endpoint(&finding.dst));
     let (held, size) = (count(finding, "held"), count(finding, "range.size"));
     if finding.state == State::Resolved {
-        return format!(
-            "{source} -> {service}: {held} of {size} ports held, enough are free again"
-        );
+        let then = match stood_to_the_end(finding) {
+            true => "until the end of the input",
+            false => "enough are free again",
+        };
+        return format!("{source} -> {service}: {held} of {size} ports held, {then}");
     }
     let left = match finding.fact("exhausted_in_s") {
+        Some(Fact::Number(0)) => "none is left".to_owned(),
         Some(Fact::Number(seconds)) => format!("none will be left in {seconds} s"),
         _ => "the rate does not exhaust them within a minute".to_owned(),
     };

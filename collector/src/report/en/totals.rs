@@ -66,6 +66,12 @@ pub fn interruption(iface: &str, why: &str, gap_ns: Option<u64>) -> String {
     }
 }
 
+/// Records that came too late to be observed in order.
+#[must_use]
+pub fn late(live: &Live) -> String {
+    format!("{} records observed late: findings of these moments are less sure", live.late)
+}
+
 /// The losses of the last seconds.
 #[must_use]
 pub fn lost_lately(places: &str, loss: &LossWindow) -> String {

@@ -11,9 +11,14 @@ pub fn port_pressure(finding: &Finding) -> String {
     let (source, service) = (address(&finding.src.addr), endpoint(&finding.dst));
     let (held, size) = (count(finding, "held"), count(finding, "range.size"));
     if finding.state == State::Resolved {
-        return format!("{source} -> {service}：{size} 个端口占用 {held} 个，已有足够的空闲端口");
+        let then = match stood_to_the_end(finding) {
+            true => "直到输入结束",
+            false => "已有足够的空闲端口",
+        };
+        return format!("{source} -> {service}：{size} 个端口占用 {held} 个，{then}");
     }
     let left = match finding.fact("exhausted_in_s") {
+        Some(Fact::Number(0)) => "已经用尽".to_owned(),
         Some(Fact::Number(seconds)) => format!("{seconds} s 后用尽"),
         _ => "按此速率一分钟内不会用尽".to_owned(),
     };

@@ -63,6 +63,12 @@ pub fn interruption(iface: &str, why: &str, gap_ns: Option<u64>) -> String {
     }
 }
 
+/// Records that came too late to be observed in order.
+#[must_use]
+pub fn late(live: &Live) -> String {
+    format!("{} 条记录到得太晚，未能按序处理：那些时刻的发现不太可靠", live.late)
+}
+
 /// The losses of the last seconds.
 #[must_use]
 pub fn lost_lately(places: &str, loss: &LossWindow) -> String {
