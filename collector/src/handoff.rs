@@ -206,10 +206,13 @@ impl Seat {
     }
 
     /// Appends the records that are due at `now_ns` to `records`, in order of time; returns the time
-    /// up to which nothing more is expected.
+    /// up to which nothing more is expected. That is never past this worker's own progress: what lies
+    /// unread in its rings is still to come, however far behind it is.
     pub fn release(&mut self, now_ns: u64, records: &mut Vec<Record>) -> u64 {
         // Progress first, batches second: what was sent before the progress is then in the inbox.
-        let reached_ns = self.slowest_ns().max(now_ns.saturating_sub(WAIT_NS));
+        let others_ns = self.slowest_ns(|worker| worker != self.index);
+        let own_ns = self.slowest_ns(|worker| worker == self.index);
+        let reached_ns = others_ns.max(now_ns.saturating_sub(WAIT_NS)).min(own_ns);
         self.take();
         while let Some((from, until_ns)) = self.earliest() {
             if !self.release_from(from, until_ns.min(reached_ns), records) {
@@ -269,7 +272,7 @@ impl Seat {
     /// Whether every worker is done, so that one more [`Seat::release`] brings the last records.
     #[must_use]
     pub fn all_done(&self) -> bool {
-        self.slowest_ns() == DONE
+        self.slowest_ns(|_| true) == DONE
     }
 
     /// Whether records are held back.
@@ -296,9 +299,11 @@ impl Seat {
         self.late
     }
 
-    fn slowest_ns(&self) -> u64 {
-        let progress = self.exchange.progress_ns.iter();
-        progress.map(|at| at.load(Ordering::Acquire)).min().unwrap_or(DONE)
+    /// The least progress among these workers; [`DONE`] if there is none.
+    fn slowest_ns(&self, which: impl Fn(usize) -> bool) -> u64 {
+        let progress = self.exchange.progress_ns.iter().enumerate();
+        let progress = progress.filter(|(worker, _)| which(*worker));
+        progress.map(|(_, at)| at.load(Ordering::Acquire)).min().unwrap_or(DONE)
     }
 
     fn take(&mut self) {

@@ -40,7 +40,7 @@ fn an_answer_never_overtakes_its_syn() {
 }
 
 #[test]
-fn a_silent_worker_is_waited_for_a_few_milliseconds_only() {
+fn a_silent_worker_is_waited_for_a_while_only() {
     let mut seats = seats(2, true, 7);
     let (mut b, mut a) = (seats.pop().unwrap(), seats.pop().unwrap());
     let (mine, base) = (port_of(0), 1_000_000_000);
@@ -141,4 +141,20 @@ fn each_tuple_keeps_its_order_and_nothing_is_lost_where_both_wait() {
         assert!(seen.is_sorted_by_key(|record| record.at_ns), "in order of time");
         assert!(seen.is_sorted_by_key(|record| record.seq), "and within each tuple");
     }
+}
+
+#[test]
+fn time_does_not_pass_what_lies_unread_in_the_own_ring() {
+    let mut seats = seats(1, true, 7);
+    let mut alone = seats.pop().unwrap();
+    let (port, base) = (port_of(0), 1_000_000_000);
+    let mut out = Vec::new();
+    // The processor was taken from it for a second, and frames came meanwhile.
+    alone.give(&record(base, port));
+    alone.flush(base);
+    assert_eq!(alone.release(base + 20 * WAIT_NS, &mut out), base, "so far it has read");
+    alone.give(&record(base + 1, port));
+    alone.flush(base + 1);
+    alone.release(base + 20 * WAIT_NS, &mut out);
+    assert_eq!((out.len(), alone.late()), (2, 0));
 }
