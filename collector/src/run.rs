@@ -158,7 +158,8 @@ fn capture_with_webhooks(
     let options = &args.webhooks;
     let is_live = args.read.is_empty();
     let haste = if is_live { Haste::Lose } else { Haste::Wait };
-    let webhooks = Webhooks::start(&options.configs()?, &options.spool(is_live), haste)?;
+    let webhooks =
+        Webhooks::start(&options.configs().map_err(usage::wrong)?, &options.spool(is_live), haste)?;
     let mut reporter = WithWebhooks { inner, webhooks };
     let outcome = capture(args, sensor, &mut reporter, requests);
     let wait = if is_live { options.webhook_wait.min(LIVE_WAIT) } else { options.webhook_wait };

@@ -23,3 +23,9 @@ impl std::error::Error for Usage {}
 pub fn is_usage(error: &anyhow::Error) -> bool {
     error.chain().any(<dyn std::error::Error>::is::<Usage>)
 }
+
+/// The same error as one of this kind: what was asked for can't be begun.
+#[must_use]
+pub fn wrong(error: anyhow::Error) -> anyhow::Error {
+    Usage(format!("{error:#}")).into()
+}

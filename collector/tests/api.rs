@@ -111,7 +111,7 @@ fn an_open_address_needs_token_and_tls() {
     for more in [&[][..], &["--tls-cert", "a", "--tls-key", "b"]] {
         let args = [&["-r", "/dev/null", "--listen", "0.0.0.0:0"], more].concat();
         let output = run(&args);
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(2));
         for word in ["--token-file", "XDPWATCH_TOKEN", "--tls-cert", "127.0.0.1"] {
             assert!(stderr(&output).contains(word), "{word}: {}", stderr(&output));
         }

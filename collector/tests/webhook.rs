@@ -225,7 +225,7 @@ fn wrong_options_name_the_cure() {
     ];
     for (url, more, hint) in cases {
         let output = replay(url, dir.path(), more);
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(2));
         assert!(stderr(&output).contains(hint), "{}", stderr(&output));
     }
 }

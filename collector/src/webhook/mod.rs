@@ -32,6 +32,7 @@ use xdpwatch_core::group::Change;
 
 use crate::report::Context;
 use crate::stats::WebhookStats;
+use crate::usage;
 use config::{Hook, WebhookConfig};
 use courier::{Courier, Standing};
 use couriers::Couriers;
@@ -107,7 +108,8 @@ impl Webhooks {
         haste: Haste,
     ) -> anyhow::Result<Self> {
         // Every refusal comes before the first delivery, whichever hook it concerns.
-        let hooks = configs.iter().map(Hook::new).collect::<anyhow::Result<Vec<_>>>()?;
+        let hooks = configs.iter().map(|config| Hook::new(config).map_err(usage::wrong));
+        let hooks = hooks.collect::<anyhow::Result<Vec<_>>>()?;
         let mut webhooks = Self {
             spool_dir: spool_dir.to_owned(),
             haste,

@@ -40,11 +40,10 @@ pub fn run(action: &Action) -> ExitCode {
 
 /// Whether every message was taken.
 fn test(options: &Options) -> anyhow::Result<bool> {
-    let wrong = |error: anyhow::Error| anyhow::Error::new(Usage(format!("{error:#}")));
-    let configs = options.configs().map_err(wrong)?;
+    let configs = options.configs().map_err(usage::wrong)?;
     let cure = "which one? give --webhook URL, or a [[webhook]] table in the configuration file";
     anyhow::ensure!(!configs.is_empty(), Usage(cure.to_owned()));
-    let hooks = configs.iter().map(|config| Hook::new(config).map_err(wrong));
+    let hooks = configs.iter().map(|config| Hook::new(config).map_err(usage::wrong));
     let hooks = hooks.collect::<anyhow::Result<Vec<_>>>()?;
     let mut all_taken = true;
     for hook in &hooks {

@@ -303,6 +303,6 @@ fn redacted_evidence_and_events_tell_no_address() {
 #[test]
 fn redacting_without_a_key_is_refused_with_the_cure() {
     let output = run(&["-r", text(&capture("server-side.pcap")), "--redact"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("--redact-key FILE"), "{}", stderr(&output));
 }
