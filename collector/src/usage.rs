@@ -25,6 +25,7 @@ pub fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 /// The same error as one of this kind: what was asked for can't be begun.
+#[cfg(feature = "webhook")]
 #[must_use]
 pub fn wrong(error: anyhow::Error) -> anyhow::Error {
     Usage(format!("{error:#}")).into()

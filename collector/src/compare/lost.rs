@@ -122,6 +122,7 @@ impl Matcher {
     }
 
     /// Nothing seen before `at_ns` is to come any more.
+    #[cfg(feature = "xdp")]
     pub fn pass_time(&mut self, at_ns: u64) {
         self.expire(at_ns.saturating_sub(WAIT_NS));
     }

@@ -1,6 +1,7 @@
 //! Where the segments of two points come from, in order of each point's clock, gone through as often as
 //! it takes: files read again, or segments in memory.
 
+#[cfg(feature = "xdp")]
 use std::convert::Infallible;
 
 use super::lost::Point;
@@ -67,9 +68,11 @@ pub trait Points {
 }
 
 /// Segments in memory, in several parts after one another.
+#[cfg(feature = "xdp")]
 #[derive(Clone, Copy, Debug)]
 pub struct Memory<'a>(pub &'a [&'a [Vec<Sight>; 2]]);
 
+#[cfg(feature = "xdp")]
 impl Points for Memory<'_> {
     type Error = Infallible;
 
