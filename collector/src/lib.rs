@@ -10,6 +10,7 @@ pub mod config;
 mod detection;
 pub mod group_args;
 mod log;
+mod plain;
 pub mod prefix_args;
 pub mod run;
 mod usage;

@@ -3,12 +3,18 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
+use crate::plain::plain;
+
+/// The environment variable with a filter that is finer than `--verbose`.
+pub const VARIABLE: &str = "XDPWATCH_LOG";
+
 /// One line on standard error; where even that fails there is nobody left to tell.
 pub fn complain(what: &str) {
-    let _ = writeln!(io::stderr(), "xdpwatch: {what}");
+    let _ = writeln!(io::stderr(), "xdpwatch: {}", plain(what));
 }
 
 /// What is logged may be changed while running.
@@ -21,7 +27,20 @@ fn log_filter(verbose: u8) -> EnvFilter {
         2 => "debug",
         _ => "trace",
     };
-    EnvFilter::try_from_env("XDPWATCH_LOG").unwrap_or_else(|_| EnvFilter::new(level))
+    given_filter().and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(level))
+}
+
+/// The filter that the environment gives, if any.
+fn given_filter() -> Option<Result<EnvFilter, ParseError>> {
+    let given = std::env::var_os(VARIABLE).filter(|given| !given.is_empty())?;
+    // What is not UTF-8 is no filter, even where it is lossily made one.
+    Some(EnvFilter::try_new(given.to_str().unwrap_or("=")))
+}
+
+/// What is wrong with the filter that the environment gives.
+pub fn wrong_filter() -> Option<String> {
+    let error = given_filter()?.err()?;
+    Some(format!("it is no log filter ({error}): give info, or xdpwatch::webhook=debug"))
 }
 
 /// Logs as much as this from now on.
@@ -35,6 +54,9 @@ pub fn log_as(verbose: u8) {
 
 /// Logs to standard error, as much as this.
 pub fn set_up(verbose: u8) {
+    if let Some(wrong) = wrong_filter() {
+        complain(&format!("environment {VARIABLE}: {wrong}; it is left out"));
+    }
     let (filter, handle) = reload::Layer::new(log_filter(verbose));
     let _ = LOG.set(handle);
     let lines = tracing_subscriber::fmt::layer()

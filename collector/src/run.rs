@@ -83,7 +83,7 @@ fn watch(args: &Args, reloader: Reloader) -> ExitCode {
 }
 
 /// Whoever read standard output has gone: no fault, and nothing more to say.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
             .downcast_ref::<io::Error>()

@@ -86,7 +86,16 @@ fn only_reading_and_only_what_there_is() {
     let sensor = serving(&[], None);
     let post = request(sensor.at, "POST", "/api/v1/alerts", "Content-Length: 0\r\n");
     assert_eq!(post.status, 405);
-    assert!(post.head.to_lowercase().contains("allow: get"), "{}", post.head);
+    assert!(post.head.to_lowercase().contains("allow: get, head"), "{}", post.head);
+    let (head, whole) = (request(sensor.at, "HEAD", "/healthz", ""), get(sensor.at, "/healthz"));
+    assert_eq!((head.status, head.text()), (200, String::new()));
+    let length = |head: &str| {
+        head.lines()
+            .find(|line| line.to_lowercase().starts_with("content-length"))
+            .map(str::to_owned)
+    };
+    assert!(length(&whole.head).is_some());
+    assert_eq!(length(&head.head), length(&whole.head));
     assert_eq!(get(sensor.at, "/").status, 404);
     let evidence = get(sensor.at, "/api/v1/evidence/0123456789abcdef");
     assert!(evidence.status == 404 && evidence.text().contains("--evidence-dir"));
@@ -127,6 +136,10 @@ fn the_token_is_asked_for_and_told_to_nobody() {
     assert_eq!(wrong.status, 401);
     assert!(!wrong.text().contains(TOKEN));
     assert_eq!(request(sensor.at, "GET", "/metrics", &with(TOKEN)).status, 200);
+    let small = with(TOKEN).replace("Bearer", "bearer");
+    assert_eq!(request(sensor.at, "GET", "/metrics", &small).status, 200);
+    let other = with(TOKEN).replace("Bearer", "Basics");
+    assert_eq!(request(sensor.at, "GET", "/metrics", &other).status, 401);
     assert_eq!(get(sensor.at, "/healthz").status, 200, "health says nothing and is open");
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "short").expect("a writable file");

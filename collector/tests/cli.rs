@@ -57,6 +57,45 @@ fn a_subcommand_stands_alone_and_needs_no_input() {
 }
 
 #[test]
+fn a_bad_filter_of_the_log_is_one_warning_in_a_run() {
+    let file = capture("server-side.pcap");
+    let mut command = xdpwatch();
+    command.args(["-r", file.to_str().unwrap()]).env("XDPWATCH_LOG", "xdpwatch=loud");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let said = stderr(&output);
+    assert!(said.starts_with("xdpwatch: environment XDPWATCH_LOG: it is no log filter"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn the_name_of_a_file_does_not_steer_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a\u{1b}[31m.pcap");
+    std::fs::copy(capture("server-side.pcap"), &path).unwrap();
+    let missing = dir.path().join("b\u{1b}[31m.pcap");
+    let said = stdout(&run(&["-r", path.to_str().unwrap()]));
+    let wrong = stderr(&run(&["-r", missing.to_str().unwrap()]));
+    for (said, name) in [(said, "a\\u{1b}[31m.pcap"), (wrong, "b\\u{1b}[31m.pcap")] {
+        assert!(said.contains(name) && !said.contains('\u{1b}'), "{said:?}");
+    }
+}
+
+#[test]
+fn a_file_without_its_flag_names_the_flag() {
+    for (args, hint) in [
+        (&["a.pcap"][..], "to read a capture: -r a.pcap"),
+        (&["-r", "a.pcap", "b.pcap"], "give -r before each file: -r b.pcap"),
+    ] {
+        let output = run_bare(args);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(hint), "{args:?}: {}", stderr(&output));
+    }
+    let near = run_bare(&["explian"]);
+    assert!(!stderr(&near).contains("-r explian"), "{}", stderr(&near));
+}
+
+#[test]
 fn help_names_units_and_defaults() {
     let help = stdout(&run(&["--help"]));
     for part in ["300s", "4000000", "Exit status", "--json"] {

@@ -138,6 +138,16 @@ const HOOK_MISTAKES: &[(&str, &str)] = &[
         "secret_file = \"{}/open\"",
         "webhook.secret_file: {}/open holds a secret, and everybody can read it",
     ),
+    ("[[webhook]]", ""),
+    ("name = \"pages\"", ""),
+    ("url = \"http://127.0.0.1:9/\"", ""),
+    ("[[webhook]]", ""),
+    ("url = \"ftp://127.0.0.1:9/\"", ""),
+    ("name = \"pages\"", "webhook.name: {}/conf.d/20-hooks.toml:"),
+    ("[[webhook]]", "webhook: the URL must begin with https://host"),
+    ("url = \"ftp://127.0.0.1:9/\"", ""),
+    ("[input]", ""),
+    ("iface = [\"a\", \"b\", \"a\"]", "input.iface: interface a is given twice: leave one"),
     ("[live]", ""),
     ("consume = true", ""),
     ("encap = \"gre\"", "live.encap: it excludes live.consume"),
@@ -162,6 +172,7 @@ fn every_mistake_is_named_with_its_line_in_one_run() {
     expected.push(format!("{}/conf.d/10-gone.toml: there is no such file", here));
     let mut command = folder.command(&["-T"]);
     command.env("XDPWATCH_WORKERS", "many").env("XDPWATCH_MAX_TUPELS", "1");
+    command.env("XDPWATCH_LOG", "xdpwatch=loud");
     // The tests' own.
     command.env_remove("XDPWATCH_LONG").env_remove("XDPWATCH_LAB");
     let output = command.output().expect("the binary starts");
@@ -171,6 +182,7 @@ fn every_mistake_is_named_with_its_line_in_one_run() {
     expected.push(
         "environment XDPWATCH_MAX_TUPELS: there is no such variable; did you mean".to_owned(),
     );
+    expected.push("environment XDPWATCH_LOG: it is no log filter (".to_owned());
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(expected.len() >= 30, "that many were seeded");

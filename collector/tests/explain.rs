@@ -126,6 +126,8 @@ fn the_command_prints_pages_lists_and_near_names() {
     assert!(page.contains("tcp-timestamp-mode rewrite"), "{page}");
     let page = stdout(&run_bare(&["explain", "first-syn-dropped", "--lang", "zh"]));
     assert!(page.contains("## 处理办法") && page.contains("conn_reuse_mode = 0"), "{page}");
+    assert_eq!(stdout(&run_bare(&["--lang", "zh", "explain", "first_syn_dropped"])), page);
+    assert_eq!(stdout(&run_bare(&["--lang=zh", "explain", "first_syn_dropped"])), page);
     let both = stdout(&run_bare(&["explain", "unanswered"]));
     assert!(both.contains("# connect_stalled: ") && both.contains("# fin_unacknowledged: "));
     let output = run_bare(&["explain", "sequense"]);

@@ -68,6 +68,10 @@ fn found_across(net: &Net, args: &[&str], disturb: impl FnOnce(&Net)) -> Vec<(St
     }
     let found: Vec<_> = events.iter().filter(|event| event["event_type"] == "alert").collect();
     assert_eq!(found.len(), 2, "{text}{}", stderr(&output));
+    let logged = stderr(&output);
+    let count = |what: &str| logged.matches(what).count();
+    assert!(count("nothing is captured any more") > 0, "{logged}");
+    assert_eq!(count("nothing is captured any more"), count("capturing goes on"), "{logged}");
     assert_eq!(
         (&found[0]["tuple_reuse"]["cause"], &found[1]["tuple_reuse"]["answers"]),
         (&"paws".into(), &3.into())

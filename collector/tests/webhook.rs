@@ -8,6 +8,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::hook::{Answer, GOOD, Request, Server, verify};
@@ -213,6 +215,58 @@ fn the_probe_sends_one_of_each_and_says_what_came_back() {
     let events: Vec<_> = server.requests().iter().map(Request::event).collect();
     assert!(events[0]["alert"]["summary"].as_str().unwrap().starts_with("TEST"));
     assert_eq!((events.len(), &events[1]["alert"]["state"]), (2, &"resolved".into()));
+}
+
+#[test]
+fn a_server_does_not_steer_the_terminal() {
+    let server = Server::start(|_| Answer::Status(400, "", "\u{1b}[31mred\u{9b}0m"));
+    let probed = common::run_bare(&["webhook", "test", "--webhook", &server.url()]);
+    let dir = tempfile::tempdir().unwrap();
+    let said = [stdout(&probed), stderr(&replay(&server.url(), dir.path(), &[]))];
+    for said in said {
+        assert!(said.contains("status 400: \\u{1b}[31mred"), "{said}");
+        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+    }
+}
+
+#[test]
+fn the_probe_ends_quietly_with_its_reader_and_says_what_keeps_it_from_writing() {
+    let server = Server::start(|_| GOOD);
+    let url = server.url();
+    let probe = |out: std::process::Stdio| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xdpwatch"));
+        command.args(["webhook", "test", "--webhook", &url]).stdout(out);
+        let output = command.stderr(std::process::Stdio::piped()).output().unwrap();
+        (output.status.code(), stderr(&output))
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(probe(writer.into()), (Some(0), String::new()));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (status, said) = probe(full.into());
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.starts_with("xdpwatch: standard output: "), "{said}");
+}
+
+#[test]
+fn a_spooled_message_of_random_bytes_goes_to_the_dead_letters() {
+    let is_well = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_well);
+    let server = Server::start(move |_| match seen.load(Ordering::Relaxed) {
+        true => GOOD,
+        false => Answer::Status(500, "", ""),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    replay(&server.url(), dir.path(), &["--webhook-wait", "100ms"]);
+    is_well.store(true, Ordering::Relaxed);
+    let is_first = |path: &std::path::PathBuf| path.to_string_lossy().contains(".firing.");
+    let waiting = spooled(dir.path()).into_iter().find(is_first).expect("the first waits");
+    fs::write(&waiting, [0xff, 0xfe, 0x00, 0x80]).unwrap();
+    let output = replay(&server.url(), dir.path(), &[]);
+    assert!(stderr(&output).contains("the spooled file is damaged"), "{}", stderr(&output));
+    let letter = waiting.parent().unwrap().join("dead").join(waiting.file_name().unwrap());
+    assert!(fs::read_to_string(letter).unwrap().contains("the spooled file is damaged"));
+    assert!(!waiting.exists(), "its group goes on");
 }
 
 #[test]

@@ -54,10 +54,13 @@ impl Site {
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return answer;
         }
-        if request.method() != Method::GET {
-            let mut answer =
-                say(StatusCode::METHOD_NOT_ALLOWED, "only GET: nothing here can be changed");
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        // HEAD gets the head of the same answer: the body is left out where it would be sent.
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            let mut answer = say(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD: nothing here can be changed",
+            );
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
         match path {
@@ -97,7 +100,10 @@ impl Site {
     fn knows<B>(&self, request: &Request<B>) -> bool {
         let Some(expected) = self.token else { return true };
         let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let token = given.and_then(|given| given.strip_prefix(b"Bearer "));
+        // The scheme's case does not matter (RFC 9110, 11.1).
+        let parts = given.and_then(|given| given.split_at_checked(b"Bearer ".len()));
+        let parts = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "));
+        let token = parts.map(|(_, token)| token);
         token.is_some_and(|token| <[u8; 32]>::from(Sha256::digest(token)) == expected)
     }
 

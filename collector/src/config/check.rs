@@ -49,6 +49,7 @@ pub fn check(config: &Config, keys: &[Key], mistakes: &mut Vec<Mistake>) {
         }
     }
     redaction(config, mistakes);
+    interfaces(config, mistakes);
     #[cfg(feature = "webhook")]
     hooks(config, mistakes);
 }
@@ -60,7 +61,7 @@ pub fn whole(args: &Args, config: &Config) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     let mut wrong = |id: &str, key: &str, error: anyhow::Error| {
         let at = config.settings.get(id).map_or(Origin::Default, |setting| setting.origin.clone());
-        mistakes.push(Mistake { at, key: key.to_owned(), what: format!("{error:#}") });
+        mistakes.push(Mistake { at, key: key.to_owned(), what: told(key, &error) });
     };
     #[cfg(feature = "api")]
     if let Err(error) = args.api.plan(args.read.is_empty()) {
@@ -77,6 +78,14 @@ pub fn whole(args: &Args, config: &Config) -> Vec<Mistake> {
         }
     }
     mistakes
+}
+
+/// The error without the key's name before it.
+#[cfg(any(feature = "api", feature = "webhook"))]
+#[must_use]
+pub fn told(key: &str, error: &anyhow::Error) -> String {
+    let said = format!("{error:#}");
+    said.strip_prefix(key).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&said).to_owned()
 }
 
 fn is_typed(setting: &Setting) -> bool {
@@ -138,6 +147,18 @@ fn redaction(config: &Config, mistakes: &mut Vec<Mistake>) {
         let what = "it needs a key: set evidence.redact_key (the file is made if it is not there)";
         let (at, key) = (setting.origin.clone(), "evidence.redact".to_owned());
         mistakes.push(Mistake { at, key, what: what.to_owned() });
+    }
+}
+
+/// One interface twice; where two are to be compared it is said elsewhere what is meant.
+fn interfaces(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let Some(Setting { values, origin, .. }) = config.settings.get("iface") else { return };
+    let compares = config.settings.get("compare").is_some_and(|said| said.values == ["true"]);
+    if let Some(n) = (1..values.len()).find(|n| values[..*n].contains(&values[*n]))
+        && !compares
+    {
+        let what = format!("interface {} is given twice: leave one of them out", values[n]);
+        mistakes.push(Mistake { at: origin.clone(), key: "input.iface".to_owned(), what });
     }
 }
 

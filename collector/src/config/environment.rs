@@ -6,11 +6,12 @@ use std::env;
 use super::Setting;
 use super::keys::{Key, Kind};
 use super::mistake::{Mistake, Origin, nearest};
+use crate::log;
 
 /// Variables that are no option's.
 pub const OTHERS: [(&str, &str); 4] = [
     ("XDPWATCH_CONFIG", "the main configuration file, as --config"),
-    ("XDPWATCH_LOG", "what is logged, finer than --verbose: info, or xdpwatch::webhook=debug"),
+    (log::VARIABLE, "what is logged, finer than --verbose: info, or xdpwatch::webhook=debug"),
     ("XDPWATCH_TOKEN", "the token that clients of the API must send, instead of a file"),
     ("XDPWATCH_WEBHOOK_SECRET", "the secret of hooks that name no file"),
 ];
@@ -50,6 +51,12 @@ fn truth(value: &str) -> String {
         "0" | "no" | "off" => "false".to_owned(),
         word => word.to_owned(),
     }
+}
+
+/// A filter of the log that can't be read. A run goes on without it.
+pub fn log_filter(mistakes: &mut Vec<Mistake>) {
+    let at = Origin::Environment(log::VARIABLE.to_owned());
+    mistakes.extend(log::wrong_filter().map(|what| Mistake { at, key: String::new(), what }));
 }
 
 /// Names that are nearly a variable's.

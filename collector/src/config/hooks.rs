@@ -3,6 +3,8 @@
 use toml::de::DeTable;
 
 #[cfg(feature = "webhook")]
+use super::check::told;
+#[cfg(feature = "webhook")]
 use super::hook_keys::{self, HookKey};
 use super::mistake::{Lines, Mistake, Origin};
 #[cfg(feature = "webhook")]
@@ -45,7 +47,8 @@ impl Hooks {
         own.map(|table| &table.config).eq(others.map(|table| &table.config))
     }
 
-    /// Takes a table. One with the name of an earlier one stands in its place.
+    /// Takes a table. One with the name of another file's stands in its place; two of one file are a
+    /// mistake.
     pub fn add(
         &mut self,
         table: &DeTable<'_>,
@@ -75,6 +78,11 @@ impl Hooks {
         hook.is_sound = mistakes.len() == before;
         let same_name = |other: &Table| other.config.name == hook.config.name;
         match hook.config.name.is_some().then(|| self.tables.iter().position(same_name)).flatten() {
+            Some(place) if self.tables[place].at.is_of_same_file(&hook.at) => {
+                let (at, earlier) = (hook.at("name"), self.tables[place].at("name"));
+                let what = format!("{earlier} has the same name; give each webhook its own");
+                mistakes.push(Mistake { at, key: "webhook.name".to_owned(), what });
+            }
             Some(place) => self.tables[place] = hook,
             None => self.tables.push(hook),
         }
@@ -156,7 +164,7 @@ impl Table {
         let wrong = |error: anyhow::Error| Mistake {
             at: self.at.clone(),
             key: "webhook".to_owned(),
-            what: format!("{error:#}"),
+            what: told("webhook", &error),
         };
         Hook::new(&self.config).map(|_| ()).map_err(wrong)
     }

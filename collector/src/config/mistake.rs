@@ -19,6 +19,14 @@ pub enum Origin {
     Default,
 }
 
+impl Origin {
+    /// Whether both are in one file.
+    #[must_use]
+    pub fn is_of_same_file(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::File(one, _), Self::File(another, _)) if one == another)
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

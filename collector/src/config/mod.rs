@@ -114,6 +114,7 @@ pub fn load(argv: &[OsString]) -> Result<Loaded, Failure> {
     check::check(&config, &keys, &mut mistakes);
     if typed.is_test() {
         environment::misspelt(&keys, &mut mistakes);
+        environment::log_filter(&mut mistakes);
     }
     if typed.names.first().is_some_and(|name| name == "explain") {
         // A page can be read whatever is wrong elsewhere.

@@ -3,7 +3,8 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, FromArgMatches};
 
@@ -34,7 +35,7 @@ impl Typed {
     /// # Errors
     /// It is wrong, or asks for help.
     pub fn read(argv: &[OsString], keys: &[Key]) -> Result<Self, Failure> {
-        let (off, argv) = turned_off(argv, keys);
+        let (off, argv) = turned_off(&subcommand_first(argv), keys);
         let top = match keys::command().try_get_matches_from(&argv) {
             // What is missing here may be in a file: the second look decides.
             Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
@@ -46,7 +47,7 @@ impl Typed {
             }
             result => result,
         };
-        let top = top.map_err(|error| Failure::Usage(for_files(error, &argv, keys)))?;
+        let top = top.map_err(|error| Failure::Usage(with_flag(for_files(error, &argv, keys))))?;
         let mut names = Vec::new();
         let mut matches = &top;
         while let Some((name, below)) = matches.subcommand() {
@@ -156,6 +157,30 @@ impl Typed {
     }
 }
 
+/// `--lang zh explain paws` as `explain --lang zh paws`: the parser takes no option before a subcommand,
+/// and these are the ones that those have too.
+fn subcommand_first(argv: &[OsString]) -> Vec<OsString> {
+    let word = |at: usize| argv.get(at).and_then(|word| word.to_str()).unwrap_or_default();
+    let mut begin = 1;
+    loop {
+        begin += match word(begin).split_once('=').map_or(word(begin), |(name, _)| name) {
+            "--lang" | "--config" if word(begin).contains('=') => 1,
+            "--lang" | "--config" => 2,
+            _ => break,
+        };
+    }
+    let command = keys::command();
+    let (mut end, mut below) = (begin, &command);
+    while let Some(next) = below.find_subcommand(word(end)) {
+        (end, below) = (end + 1, next);
+    }
+    let mut argv = argv.to_vec();
+    if end > begin {
+        argv[1..end].rotate_left(begin - 1);
+    }
+    argv
+}
+
 /// Where options of live capture were given with `-r`, the error names those instead of all there are.
 fn for_files(error: clap::Error, argv: &[OsString], keys: &[Key]) -> clap::Error {
     let lenient = keys::command().ignore_errors(true).try_get_matches_from(argv);
@@ -171,6 +196,29 @@ fn for_files(error: clap::Error, argv: &[OsString], keys: &[Key]) -> clap::Error
     let (verb, cure) = if live.len() == 1 { ("is", "it") } else { ("are", "them") };
     let what = format!("{} {verb} for live capture: leave {cure} out with -r\n", live.join(", "));
     clap::Error::raw(ErrorKind::ArgumentConflict, what)
+}
+
+/// A file or an interface without its flag is taken for a subcommand: the error names the flag.
+fn with_flag(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let near = error.get(ContextKind::SuggestedSubcommand);
+    let is_near = matches!(near, Some(ContextValue::Strings(names)) if !names.is_empty());
+    if is_near || keys::command().find_subcommand(word).is_some() {
+        return error;
+    }
+    let before = error.get(ContextKind::PriorArg).map(ToString::to_string).unwrap_or_default();
+    let tip = if before.contains("--read") {
+        format!("give -r before each file: -r {word}")
+    } else if cfg!(feature = "xdp") {
+        format!("to read a capture: -r {word}; to watch an interface: -i {word}")
+    } else {
+        format!("to read a capture: -r {word}")
+    };
+    let tip = ContextValue::StyledStrs(vec![StyledStr::from(tip)]);
+    error.insert(ContextKind::Suggested, tip);
+    error
 }
 
 /// Whether reading files goes without it.

@@ -15,6 +15,7 @@ use crate::compare::Comparison;
 use crate::explain;
 use crate::interruption::Interruption;
 use crate::lang::{Lang, Said, pad, said};
+use crate::plain::plain;
 use crate::stats::Stats;
 
 pub(super) const WHAT: Said = said("what", "概要");
@@ -34,6 +35,12 @@ impl<W: Write> Text<W> {
     pub fn new(out: W, lang: Lang) -> Self {
         Self { out, lang }
     }
+
+    /// Files have names that others gave them.
+    fn write(&mut self, block: &str) -> io::Result<()> {
+        self.out.write_all(plain(block).as_bytes())?;
+        self.out.flush()
+    }
 }
 
 /// People are told of groups, not of every finding.
@@ -51,8 +58,7 @@ impl<W: Write> Reporter for Text<W> {
             0 | 1 => block(context, &group.tally.example, group.id, utc_offset_ns, self.lang),
             _ => group_text::block(context, change, utc_offset_ns, self.lang),
         };
-        self.out.write_all(block.as_bytes())?;
-        self.out.flush()
+        self.write(&block)
     }
 
     fn statistics(
@@ -61,8 +67,7 @@ impl<W: Write> Reporter for Text<W> {
         stats: Stats,
         occasion: Occasion,
     ) -> io::Result<()> {
-        self.out.write_all(summary::block(context, &stats, occasion, self.lang).as_bytes())?;
-        self.out.flush()
+        self.write(&summary::block(context, &stats, occasion, self.lang))
     }
 
     fn interruption(
@@ -72,13 +77,11 @@ impl<W: Write> Reporter for Text<W> {
         utc_offset_ns: i64,
     ) -> io::Result<()> {
         let block = interruption::block(context, interruption, utc_offset_ns, self.lang);
-        self.out.write_all(block.as_bytes())?;
-        self.out.flush()
+        self.write(&block)
     }
 
     fn comparison(&mut self, _context: &Context, comparison: &Comparison) -> io::Result<()> {
-        self.out.write_all(comparison::block(comparison, self.lang).as_bytes())?;
-        self.out.flush()
+        self.write(&comparison::block(comparison, self.lang))
     }
 }
 

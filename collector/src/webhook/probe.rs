@@ -1,9 +1,11 @@
 //! `xdpwatch webhook test`: sends one alert of each state, marked as a test, past the spool, and says
 //! what came back.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use xdpwatch_core::detect::tuple_reuse::RULE;
 use xdpwatch_core::finding::{About, Confidence, Endpoint, Fact, Facts, Finding, State};
 use xdpwatch_core::group::{Config, Groups};
@@ -13,7 +15,9 @@ use super::delivery::{Client, Outcome};
 use super::message::Message;
 use super::options::Options;
 use crate::log::complain;
+use crate::plain::plain_word;
 use crate::report::{Context, Origin};
+use crate::run::is_broken_pipe;
 use crate::usage::{self, Usage};
 
 /// What `xdpwatch webhook` does.
@@ -31,6 +35,7 @@ pub fn run(action: &Action) -> ExitCode {
     match test(options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
             if usage::is_usage(&error) { ExitCode::from(usage::STATUS) } else { ExitCode::FAILURE }
@@ -59,7 +64,8 @@ fn test(options: &Options) -> anyhow::Result<bool> {
                 Outcome::Refused { reason } => (false, format!("refused, {reason}")),
             };
             let took_ms = began.elapsed().as_millis();
-            println!("{}: {} {said} ({took_ms} ms)", hook.name, message.state());
+            let line = format!("{}: {} {said} ({took_ms} ms)", hook.name, message.state());
+            writeln!(io::stdout(), "{}", plain_word(&line)).context("standard output")?;
             all_taken &= taken;
         }
     }

@@ -133,8 +133,9 @@ pub fn read(path: &Path) -> io::Result<Message> {
 pub fn bury(path: &Path, reason: &str) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let dead = dir.join("dead");
-    let text = fs::read_to_string(path)?;
-    let message = serde_json::from_str(&text).unwrap_or_else(|_| json!(text));
+    let bytes = fs::read(path)?;
+    let message =
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes)));
     let letter = json!({ "reason": reason, "message": message });
     let mut file = File::create(dead.join(name))?;
     file.write_all(format!("{letter:#}\n").as_bytes())?;
@@ -217,13 +218,15 @@ mod tests {
         let (mut spool, _) = Spool::open(dir.path()).unwrap();
         let put = spool.put(&[&message(1, false), &message(2, true)]).unwrap();
         bury(&spool.path(&put[0]), "status 400").unwrap();
-        fs::write(spool.path(&put[1]), "damaged").unwrap();
+        // Not even UTF-8.
+        fs::write(spool.path(&put[1]), b"damaged \xff\x00\x9b").unwrap();
         bury(&spool.path(&put[1]), "damaged").unwrap();
         let letters = fs::read_dir(dir.path().join("dead")).unwrap();
         let text: Vec<_> =
             letters.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
         assert_eq!(text.len(), 2);
         assert!(text.iter().any(|text| text.contains("status 400") && text.contains("msg_1")));
+        assert!(text.iter().any(|text| text.contains("\"damaged \u{fffd}")), "{text:?}");
         for n in 0..DEAD_KEPT {
             fs::write(dir.path().join(format!("dead/0-{n:05}")), "x").unwrap();
         }

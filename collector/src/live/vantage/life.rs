@@ -64,6 +64,7 @@ impl Vantage {
             && port.gap.is_none()
         {
             port.gap = Some(Gap { since_ns: self.looked_ns, reason, is_let_go: false });
+            warn!(interface = port.name(), reason = reason.word(), "nothing is captured any more");
             told.push(self.interruption(place, reason, None));
         }
         let Some(gap) = self.ports[place].gap else { return };
@@ -73,7 +74,10 @@ impl Vantage {
         }
         if self.goes_on(place, link, args) {
             let gap_ns = self.clock.now_ns().saturating_sub(gap.since_ns);
-            self.ports[place].gap = None;
+            let port = &mut self.ports[place];
+            port.gap = None;
+            let gap_ms = gap_ns / 1_000_000;
+            warn!(interface = port.name(), gap_ms, "capturing goes on");
             self.count_gap(gap_ns);
             told.push(self.interruption(place, gap.reason, Some(gap_ns)));
         }
