@@ -17,6 +17,23 @@ pub fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "xdpwatch: {}", plain(what));
 }
 
+/// The last error of these, for whoever called to say; those before it are said here.
+///
+/// # Errors
+/// The last of them.
+#[cfg(feature = "xdp")]
+pub fn every(results: impl IntoIterator<Item = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut last = Ok(());
+    for result in results {
+        if result.is_err()
+            && let Err(before) = std::mem::replace(&mut last, result)
+        {
+            complain(&format!("{before:#}"));
+        }
+    }
+    last
+}
+
 /// What is logged may be changed while running.
 static LOG: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 

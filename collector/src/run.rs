@@ -214,11 +214,19 @@ fn read_files(
     Ok(outcome)
 }
 
-/// What is wrong with the options together and no parser sees.
+/// What is wrong with the options, together or with what they name, and no parser sees.
 fn misuse(args: &Args) -> Option<String> {
-    if !args.compare {
-        return None;
+    if args.compare {
+        return compare_misuse(args);
     }
+    #[cfg(feature = "xdp")]
+    if args.command.is_none() && args.read.is_empty() {
+        return args.state.state_file.as_deref().and_then(crate::state_file::misuse);
+    }
+    None
+}
+
+fn compare_misuse(args: &Args) -> Option<String> {
     #[cfg(feature = "xdp")]
     if !args.iface.is_empty() {
         return live_misuse(args);

@@ -1,8 +1,10 @@
 //! One worker: a detector and the outputs it has made so far. The same for files and live capture.
 
 use std::hash::{BuildHasher, RandomState};
+use std::hint::black_box;
 
 use xdpwatch_core::detect::Limits;
+use xdpwatch_core::flows::Flows;
 use xdpwatch_core::group;
 use xdpwatch_core::host::Hosts;
 use xdpwatch_core::saved::Saved;
@@ -11,6 +13,7 @@ use xdpwatch_prog::record::Record;
 
 use crate::huge_pages;
 use crate::stats::DetectorStats;
+use crate::usage::Usage;
 
 /// Choices of detection that all workers share.
 #[derive(Clone, Debug)]
@@ -43,6 +46,12 @@ impl Detection {
     pub fn share_of(&self, vantages: usize) -> Self {
         Self { max_tuples: self.max_tuples / vantages.max(1) as u64, ..self.clone() }
     }
+
+    /// Tuples held at most by each of so many workers.
+    fn tuples_of_each(&self, workers: usize) -> usize {
+        let max_tuples = usize::try_from(self.max_tuples).unwrap_or(usize::MAX);
+        (max_tuples / workers.max(1)).max(1)
+    }
 }
 
 /// Seeds for files: the same file gives the same findings, even when tables overflow.
@@ -65,12 +74,36 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// All workers there are to be.
+    ///
+    /// # Errors
+    /// There is no memory for so many tuples.
+    pub fn crew(detection: &Detection, workers: usize) -> anyhow::Result<Vec<Self>> {
+        let pieces = Flows::pieces(detection.tuples_of_each(workers));
+        // Reserved for a moment: where there is no room for the tables themselves, the process ends.
+        let mut tried = Vec::new();
+        for bytes in (0..workers).flat_map(|_| pieces) {
+            let mut piece = Vec::<u8>::new();
+            if piece.try_reserve_exact(bytes).is_err() {
+                let needed = workers as f64 * pieces.iter().sum::<usize>() as f64 / 1e9;
+                anyhow::bail!(Usage(format!(
+                    "--max-tuples {} needs {needed:.1} GB of memory, and the system does not give that \
+                     much: give fewer",
+                    detection.max_tuples
+                )));
+            }
+            // Or the compiler leaves out what nobody uses.
+            tried.push(black_box(piece));
+        }
+        drop(tried);
+        Ok((0..workers).map(|_| Self::new(detection, workers)).collect())
+    }
+
     /// One of `workers`; it reserves its share of the tuples.
     #[must_use]
     pub fn new(detection: &Detection, workers: usize) -> Self {
-        let max_tuples = usize::try_from(detection.max_tuples).unwrap_or(usize::MAX);
         let watch = Watch::new(Config {
-            max_tuples: (max_tuples / workers).max(1),
+            max_tuples: detection.tuples_of_each(workers),
             horizon_ns: detection.horizon_ns,
             vlan_key: detection.vlan_key,
             all_reuse: detection.all_reuse,

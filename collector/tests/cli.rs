@@ -3,7 +3,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use common::{capture, run, run_bare, stderr, stdout, xdpwatch};
 
@@ -30,6 +30,10 @@ fn wrong_usage_is_status_two_and_says_what_is_right() {
         #[cfg(feature = "xdp")]
         (&["-r", "x", "--mode", "tap"], "--mode is for live capture: leave it out with -r"),
         #[cfg(feature = "xdp")]
+        (&["-i", "a", "--state-file", "/tmp"], "--state-file /tmp: it is a folder; give the name"),
+        #[cfg(feature = "xdp")]
+        (&["-T", "-i", "a", "--state-file", "/dev/null"], "no regular file; give another name"),
+        #[cfg(feature = "xdp")]
         (
             &["-r", "x", "-i", "a", "--consume"],
             "--iface, --consume are for live capture: leave them out",
@@ -40,6 +44,24 @@ fn wrong_usage_is_status_two_and_says_what_is_right() {
         assert!(stderr(&output).lines().count() < 10, "{}", stderr(&output));
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(stderr(&output).contains(hint), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn more_tuples_than_there_is_memory_for_are_refused() {
+    let file = capture("server-side.pcap");
+    for workers in ["1", "2"] {
+        let limited = "ulimit -v 8000000; exec \"$@\"";
+        let output = Command::new("sh")
+            .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_xdpwatch"), "-r"])
+            .arg(&file)
+            .args(["--workers", workers, "--max-tuples", "100000000"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+        let said = "--max-tuples 100000000 needs 9.7 GB of memory";
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
     }
 }
 

@@ -93,9 +93,33 @@ fn a_damaged_state_is_kept_aside_and_the_start_goes_on() {
     let net = Net::new(1);
     let dir = tempfile::tempdir().expect("a folder");
     let state = dir.path().join("state");
-    fs::write(&state, "nothing of ours").expect("a writable folder");
+    fs::write(&state, b"\x93xdpwatch state\0and no more").expect("a writable folder");
     let args = ["-i", "rx0", "--json", "--state-file", state.to_str().expect("a plain path")];
     let output = run_with(&net, &args, &[]);
-    assert!(stderr(&output).contains("it is no state file of xdpwatch; it was renamed to"));
+    assert!(stderr(&output).contains("the end is missing; it was renamed to"));
     assert_eq!(fs::read_dir(dir.path()).expect("the folder").count(), 2, "that and the new one");
+}
+
+#[test]
+fn what_cannot_be_written_is_said_at_once_and_all_of_it_at_the_end() {
+    if !can_run("what_cannot_be_written_is_said_at_once_and_all_of_it_at_the_end") {
+        return;
+    }
+    let net = Net::new(1);
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = dir.path().join("state");
+    let name = state.to_str().expect("a plain path");
+    let args = ["-i", "rx0", "-w", "/dev/full", "--user", "root", "--state-file", name];
+    let mut sensor = net.start(&args);
+    thread::sleep(Duration::from_millis(300));
+    fs::write(&state, "somebody's").expect("a writable folder");
+    let output = sensor.end();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let at_once = said.find("no more headers go into /dev/full (-w)").expect(&said);
+    let headers = said.find("writing headers (-w) failed").expect(&said);
+    let tuples = said.find("it is no state file of xdpwatch").expect(&said);
+    assert!(at_once < headers && headers < tuples, "{said}");
+    assert_eq!(fs::read(&state).expect("the file"), b"somebody's");
+    assert_eq!(fs::read_dir(dir.path()).expect("the folder").count(), 1, "nothing beside it");
 }

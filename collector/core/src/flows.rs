@@ -67,6 +67,14 @@ struct Chores {
 }
 
 impl Flows {
+    /// The pieces of memory that [`new`](Self::new) reserves, bytes.
+    #[must_use]
+    pub fn pieces(max_tuples: usize) -> [usize; 4] {
+        let [a, b] = Table::<2, 8>::pieces(max_tuples);
+        let [c, d] = Table::<5, 16>::pieces(max_tuples / 4);
+        [a, b, c, d]
+    }
+
     /// Room for `max_tuples` IPv4 tuples and a quarter as many IPv6 ones.
     #[must_use]
     pub fn new(max_tuples: usize, horizon_us: u64, state: RandomState) -> Self {

@@ -75,14 +75,26 @@ pub struct Table<const KEY: usize, const SLOT: usize> {
     cursor: usize,
 }
 
+fn groups_for(capacity: usize) -> usize {
+    capacity.div_ceil(GROUP).max(2)
+}
+
 impl<const KEY: usize, const SLOT: usize> Table<KEY, SLOT> {
+    /// The pieces of memory that [`new`](Self::new) reserves for so many entries, bytes.
+    #[must_use]
+    pub fn pieces(capacity: usize) -> [usize; 2] {
+        let groups = groups_for(capacity);
+        let words = groups * GROUP * SLOT + LINE_WORDS - 1;
+        [groups * GROUP, words * size_of::<u64>()]
+    }
+
     /// Reserves room for `capacity` entries, rounded up to whole groups.
     ///
     /// Memory comes zeroed from the system, so that pages are only taken as they are used.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         const { assert!(KEY + VALUE <= SLOT && SLOT.is_multiple_of(LINE_WORDS)) };
-        let groups = capacity.div_ceil(GROUP).max(2);
+        let groups = groups_for(capacity);
         let words = vec![0u64; groups * GROUP * SLOT + LINE_WORDS - 1];
         let misaligned = words.as_ptr() as usize / size_of::<u64>() % LINE_WORDS;
         let skip = (LINE_WORDS - misaligned) % LINE_WORDS;

@@ -33,6 +33,7 @@ use crate::alerts::{Alerts, Audience};
 use crate::args::Args;
 use crate::capture::clock::Clock;
 use crate::evidence::Archive;
+use crate::log::every;
 use crate::report::{Context, Occasion, Origin, Reporter};
 use crate::service::notify::{Notifier, Status};
 use crate::stats::{FindingStats, Stats};
@@ -131,13 +132,12 @@ pub fn run(
     }
     desk.drain(&vantages, &told)?;
     // The summary is due whatever became of the files.
-    let written = vantages.iter_mut().map(Vantage::join).fold(Ok(()), anyhow::Result::and);
+    let written = every(vantages.iter_mut().map(Vantage::join));
     if let Some(files) = files {
         files.join();
     }
-    desk.close(&mut vantages)?;
-    desk.compare_rest(end_ns)?;
-    ended.and(written).map(|()| desk.findings())
+    let closed = desk.close(&mut vantages).and_then(|()| desk.compare_rest(end_ns));
+    every([closed, ended, written]).map(|()| desk.findings())
 }
 
 /// The reporter and what it needs to know.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use crossbeam::queue::ArrayQueue;
+use tracing::error;
 use xdpwatch_prog::maps::HEADERS_MAX;
 use xdpwatch_prog::wire::Link;
 
@@ -96,7 +97,17 @@ impl Writer {
             end: AtomicBool::new(false),
         });
         let shared = Arc::clone(&headers);
-        let run = move || write_headers(&mut out, &shared);
+        let shown = path.display().to_string();
+        let run = move || {
+            let written = write_headers(&mut out, &shared);
+            // At the end it is said by whoever closes the file.
+            if let Err(error) = &written
+                && !shared.end.load(Ordering::Acquire)
+            {
+                error!("no more headers go into {shown} (-w): {error}; make room and start again");
+            }
+            written
+        };
         let thread = thread::Builder::new().name("write".to_owned()).spawn(run)?;
         Ok(Self { headers, thread: Some(thread) })
     }

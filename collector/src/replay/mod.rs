@@ -7,7 +7,6 @@ mod clock;
 pub(crate) mod reader;
 mod threads;
 
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +18,7 @@ use crate::report::{Context, Occasion, Reporter};
 use crate::sink::Sink;
 use crate::stats::{FindingStats, Stats};
 use crate::stop::Requests;
-use crate::worker::Detection;
+use crate::worker::{Detection, Worker};
 
 use reader::Reader;
 
@@ -52,14 +51,14 @@ pub struct Outcome {
 /// Replays one file and reports what is found.
 ///
 /// # Errors
-/// Those of the reporter. Trouble with the file is in the [`Outcome`]: what was read before counts.
+/// Those of the reporter; too little memory. Trouble with the file is in the [`Outcome`]: what was read before counts.
 pub fn replay(
     path: &Path,
     options: &Options,
     context: &Context,
     reporter: &mut dyn Reporter,
     requests: &Requests,
-) -> io::Result<Outcome> {
+) -> anyhow::Result<Outcome> {
     let file = match CaptureFile::open(path) {
         Ok(file) => file,
         Err(problem) => {
@@ -67,6 +66,7 @@ pub fn replay(
             return Ok(Outcome { findings: stats.findings, stats, problem: Some(problem) });
         }
     };
+    let crew = Worker::crew(&options.detection, options.workers)?;
     let history =
         options.evidence.as_ref().map(|setup| Arc::new(Mutex::new(remember(setup, options))));
     let mut reader = Reader::new(file, options.count, history.clone());
@@ -74,7 +74,7 @@ pub fn replay(
     if let Some((setup, history)) = options.evidence.as_ref().zip(history) {
         sink.keep_evidence(setup.clerk(context.name()), history);
     }
-    let (mut stats, problem) = threads::run(&mut reader, options, &mut sink, requests);
+    let (mut stats, problem) = threads::run(&mut reader, options, crew, &mut sink, requests);
     stats.findings = sink.findings();
     sink.statistics(stats.clone(), Occasion::End);
     sink.result()?;

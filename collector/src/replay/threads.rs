@@ -70,22 +70,22 @@ struct Read {
     gave_up: bool,
 }
 
-/// Replays the whole file; returns what was counted and why it ended early, if it did.
+/// Replays the whole file by these workers; returns what was counted and why it ended early, if it did.
 pub fn run(
     reader: &mut Reader,
     options: &Options,
+    crew: Vec<Worker>,
     sink: &mut Sink<'_>,
     requests: &Requests,
 ) -> (Stats, Option<FileError>) {
     let read = Mutex::new(Read { stats: reader.stats(), problem: None, gave_up: false });
-    let workers = options.workers;
+    let workers = crew.len();
     let is_long = reader.is_long();
     let mut detectors = vec![DetectorStats::default(); workers];
     thread::scope(|scope| {
         let (results, merged) = sync_channel(ROUNDS_WAITING * workers);
         let (mut dealt, mut emptied) = (Vec::new(), Vec::new());
-        for lane in 0..workers {
-            let worker = Worker::new(&options.detection, workers);
+        for (lane, worker) in crew.into_iter().enumerate() {
             if is_long {
                 worker.use_huge_pages();
             }

@@ -1,5 +1,6 @@
 //! Reading the state file: the whole of it is checked before the first flow is taken in. One that is
-//! damaged, of something else or of a later version is kept aside, and the start goes on without it.
+//! damaged or of another version is kept aside, and the start goes on without it; what is no state file at all
+//! is left alone.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -11,13 +12,15 @@ use serde_json::Value;
 use xdpwatch_core::saved::{self, Saved, V4_WORDS, V6_WORDS};
 
 use super::blocks::{self, BLOCK_MAX, Kind, MAGIC};
-use super::{Head, VERSION};
+use super::{Head, VERSION, place};
 
 /// Why a file is not read.
 #[derive(Debug)]
 pub enum Refused {
     /// It can't be read at all.
     Unreadable(io::Error),
+    /// There is something else in its place; it was left alone.
+    Foreign(&'static str),
     /// It is not what it should be; it was renamed to this.
     KeptAside(String, PathBuf),
     /// It is older than it may be.
@@ -34,7 +37,7 @@ impl fmt::Display for Refused {
             Self::TooOld(age) => {
                 write!(f, "it is {} s old; see --state-max-age", age.as_secs())
             }
-            Self::Other(what) => f.write_str(what),
+            Self::Foreign(what) | Self::Other(what) => f.write_str(what),
         }
     }
 }
@@ -59,11 +62,7 @@ pub fn load(
     max_age: Duration,
     age: impl Fn(&Head) -> Duration,
 ) -> Result<Option<Loaded>, Refused> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Refused::Unreadable(error)),
-    };
+    let Some(file) = place::open(path)? else { return Ok(None) };
     let mut input = BufReader::with_capacity(BLOCK_MAX, file);
     let head = match check(&mut input) {
         Ok(head) => head,
@@ -111,14 +110,9 @@ impl Loaded {
     }
 }
 
-/// Reads the whole file and says whether all of it is there.
+/// Reads the whole file, from behind the magic number, and says whether all of it is there.
 fn check(input: &mut BufReader<File>) -> io::Result<Head> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let mut magic = [0; MAGIC.len()];
-    let read = input.read_exact(&mut magic);
-    if read.is_err() || magic != MAGIC {
-        return Err(invalid("it is no state file of xdpwatch".to_owned()));
-    }
     let mut bytes = Vec::with_capacity(BLOCK_MAX);
     if blocks::read(input, &mut bytes)? != Kind::Head {
         return Err(invalid("its head is missing".to_owned()));

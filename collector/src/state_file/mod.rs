@@ -6,12 +6,14 @@
 
 mod blocks;
 mod loader;
+mod place;
 mod saver;
 pub mod scale;
 #[cfg(test)]
 mod tests;
 
-pub use loader::{Loaded, load};
+pub use loader::{Loaded, Refused, load};
+pub use place::misuse;
 pub use saver::Saver;
 
 use std::path::PathBuf;

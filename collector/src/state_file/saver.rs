@@ -11,8 +11,8 @@ use anyhow::Context;
 use xdpwatch_core::saved::{Saved, V4_WORDS, V6_WORDS};
 use xdpwatch_core::watch::Watch;
 
-use super::Head;
 use super::blocks::{self, BLOCK_MAX, Kind, MAGIC};
+use super::{Head, place};
 
 /// Where workers leave their flows.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ impl Saver {
             });
         }
         if let Some(failure) = failure {
+            let _ = fs::remove_file(beside(&self.path));
             *draft = Err(failure);
         }
     }
@@ -57,18 +58,23 @@ impl Saver {
     /// Puts the file in its place, and returns how many tuples are in it.
     ///
     /// # Errors
-    /// Those of writing, at any time; the file that was there before stays.
+    /// Those of writing, at any time; the file that was there before stays, and so does one that is no
+    /// state file.
     pub fn finish(self) -> anyhow::Result<u64> {
         let path = self.path;
         let draft = self.draft.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let done = draft.and_then(Draft::finish).and_then(|tuples| {
-            fs::rename(beside(&path), &path)?;
-            sync_folder(&path)?;
-            Ok(tuples)
+        let done = draft.and_then(|draft| {
+            let done = draft.finish().and_then(|tuples| {
+                check_place(&path)?;
+                fs::rename(beside(&path), &path)?;
+                sync_folder(&path)?;
+                Ok(tuples)
+            });
+            if done.is_err() {
+                let _ = fs::remove_file(beside(&path));
+            }
+            done
         });
-        if done.is_err() {
-            let _ = fs::remove_file(beside(&path));
-        }
         done.with_context(|| {
             format!(
                 "writing the state file {}; make room there, and let xdpwatch write to its folder",
@@ -80,6 +86,7 @@ impl Saver {
 
 impl Draft {
     fn begin(path: &Path, head: &Head) -> io::Result<Self> {
+        check_place(path)?;
         // It says who talked to whom.
         let file =
             File::options().write(true).create(true).truncate(true).mode(0o640).open(path)?;
@@ -120,6 +127,12 @@ fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     name.into()
+}
+
+/// Whether what is there, if anything is, may be written over.
+fn check_place(path: &Path) -> io::Result<()> {
+    let found = place::open(path);
+    found.map(drop).map_err(|refused| io::Error::other(format!("{}: {refused}", path.display())))
 }
 
 /// A name is kept for good only when its folder is.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use xdpwatch_core::tuple::Tuple;
 use xdpwatch_core::watch::{Config, Watch, owner_of};
 
 use super::scale::Scale;
-use super::{Head, Saver, load};
+use super::{Head, Saver, load, misuse};
 
 const NOW_US: u64 = 1_700_000_000_000_000;
 
@@ -144,11 +145,7 @@ fn replace(bytes: &mut [u8], from: &str, to: &str) {
 
 #[test]
 fn what_is_not_whole_is_kept_aside_with_its_reason() {
-    assert_refused(|bytes| bytes.truncate(10), "no state file");
-    assert_refused(
-        |bytes| *bytes = b"{\"version\":1}\n and more than that".to_vec(),
-        "no state file",
-    );
+    assert_refused(|bytes| bytes.truncate(16), "the end is missing");
     assert_refused(|bytes| bytes.truncate(100), "the end is missing");
     assert_refused(|bytes| bytes.truncate(bytes.len() - 20), "the end is missing");
     assert_refused(|bytes| bytes.push(0), "not as long as it says");
@@ -158,6 +155,57 @@ fn what_is_not_whole_is_kept_aside_with_its_reason() {
     assert_refused(|bytes| bytes[23] = 1, "an impossible length");
     assert_refused(|bytes| replace(bytes, "\"version\":1", "\"version\":2"), "another version");
     assert_refused(|bytes| replace(bytes, "\"words\":1", "\"words\":7"), "another version");
+}
+
+/// What is there is refused for this reason, by whoever reads and whoever writes, and stays as it is.
+#[track_caller]
+fn assert_left_alone(path: &Path, reason: &str) {
+    let before = fs::metadata(path).unwrap();
+    let refused = read(path).unwrap_err();
+    assert!(refused.contains(reason), "{refused}");
+    assert!(misuse(path).unwrap().contains(reason), "said before the start");
+    let refused = Saver::begin(path, &head()).finish().unwrap_err();
+    assert!(format!("{refused:#}").contains(reason), "{refused:#}");
+    let after = fs::metadata(path).unwrap();
+    assert_eq!((after.ino(), after.mtime_nsec()), (before.ino(), before.mtime_nsec()));
+}
+
+#[test]
+fn what_is_no_state_file_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("folder")).unwrap();
+    fs::write(path("short"), &super::blocks::MAGIC[..10]).unwrap();
+    fs::write(path("capture"), [0xd4, 0xc3, 0xb2, 0xa1].repeat(9)).unwrap();
+    // Whoever opened it to read, and waited, would wait for ever.
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), kind, 0o600.into(), 0).unwrap();
+    assert_left_alone(&path("folder"), "a folder; give the name of a file in it");
+    assert_left_alone(&path("short"), "no state file of xdpwatch; give another name");
+    assert_left_alone(&path("capture"), "no state file of xdpwatch; give another name");
+    assert_left_alone(&path("fifo"), "no regular file; give another name");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "nothing beside them");
+}
+
+#[test]
+fn an_empty_file_is_none_and_is_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state");
+    fs::write(&path, "").unwrap();
+    assert_eq!(misuse(&path), None);
+    assert!(read(&path).unwrap().is_none());
+    save(&path, &watches(1, 1));
+    assert!(read(&path).unwrap().is_some());
+}
+
+#[test]
+fn a_foreign_file_under_the_drafts_name_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state");
+    fs::write(dir.path().join("state.new"), "somebody's").unwrap();
+    let refused = Saver::begin(&path, &head()).finish().unwrap_err();
+    assert!(format!("{refused:#}").contains("state.new: it is no state file"), "{refused:#}");
+    assert_eq!(fs::read(dir.path().join("state.new")).unwrap(), b"somebody's");
 }
 
 #[test]

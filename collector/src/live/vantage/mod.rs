@@ -40,7 +40,7 @@ use crate::evidence::Document;
 use crate::evidence::args::Setup;
 use crate::handoff;
 use crate::interruption::Interruption;
-use crate::log::complain;
+use crate::log::{complain, every};
 use crate::state_file::Saver;
 use crate::worker::{Detection, Worker};
 use crate::xdp::interface::mapped;
@@ -132,7 +132,7 @@ impl Vantage {
         let name = joined(&names);
         let workers = plans.iter().map(|plan| plan.workers).sum();
         let cpus = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.cpus)).collect();
-        let mut before = Before::look(args, clock);
+        let mut before = Before::look(args, clock)?;
         let mut program = Program::load(&settings(plans.len(), args, detection))
             .with_context(|| format!("interface {name}"))?;
         let addresses = plans.iter().flat_map(|plan| &plan.interface.addresses);
@@ -270,7 +270,7 @@ impl Vantage {
         };
         let by_hash = args.live.owner == Owner::Hash;
         let seats = handoff::seats(workers, by_hash, detection.seeds[0]);
-        let mut crew: Vec<_> = (0..workers).map(|_| Worker::new(detection, workers)).collect();
+        let mut crew = Worker::crew(detection, workers)?;
         crew.iter().for_each(Worker::use_huge_pages);
         crew.iter().for_each(Worker::populate);
         before.restore(&mut crew, args, detection);
@@ -383,7 +383,7 @@ impl Vantage {
         let written = written.context(
             "writing headers (-w) failed; the file lacks the last of them, make room for it",
         );
-        self.finish_state().and(written)
+        every([written, self.finish_state()])
     }
 
     /// Its clock.

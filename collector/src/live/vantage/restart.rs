@@ -15,7 +15,8 @@ use crate::capture::sys;
 use crate::interruption::{Interruption, Reason};
 use crate::log::complain;
 use crate::state_file::scale::{Scale, boot};
-use crate::state_file::{Head, Loaded, Saver, load};
+use crate::state_file::{Head, Loaded, Refused, Saver, load};
+use crate::usage::Usage;
 use crate::worker::{Detection, Worker};
 
 /// The run before.
@@ -31,11 +32,14 @@ pub struct Before {
 impl Before {
     /// Looks for its state file and says what is wrong with it, if anything is. Times go by `clock`, unless
     /// they go on with the run before.
-    pub fn look(args: &Args, clock: Clock) -> Self {
+    ///
+    /// # Errors
+    /// Something that is no state file is in its place.
+    pub fn look(args: &Args, clock: Clock) -> anyhow::Result<Self> {
         let nothing = || Self { clock, loaded: None, ended_ns: None };
-        let Some(path) = &args.state.state_file else { return nothing() };
+        let Some(path) = &args.state.state_file else { return Ok(nothing()) };
         let max_age = args.state.state_max_age.unwrap_or(args.horizon);
-        match load(path, args.vlan_key, max_age, age) {
+        Ok(match load(path, args.vlan_key, max_age, age) {
             Ok(None) => nothing(),
             Ok(Some(loaded)) => {
                 let Head { scale, written_ns, .. } = &loaded.head;
@@ -46,12 +50,15 @@ impl Before {
                 let ended_ns = Some(written_ns.saturating_add_signed(later_ns));
                 Self { clock, loaded: Some((loaded, later_ns)), ended_ns }
             }
+            Err(refused @ Refused::Foreign(_)) => {
+                anyhow::bail!(Usage(format!("--state-file {}: {refused}", path.display())))
+            }
             Err(refused) => {
                 let path = path.display();
                 complain(&format!("the state file {path} is not read: {refused}"));
                 nothing()
             }
-        }
+        })
     }
 
     /// Gives every flow to the worker that owns its tuple now; where that is whoever receives it, to all.
