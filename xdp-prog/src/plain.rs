@@ -15,7 +15,7 @@ const BEGINNING: [u8; 3] = [0x08, 0x00, 0x45];
 const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
 
 /// The segment, if the frame is of this kind; arguments as for [`crate::wire::parse`].
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn parse(frame: &[u8], frame_len: u32, at_ns: u64, link: Link) -> Option<Parsed> {
     let head: &[u8; HEADERS] = frame.first_chunk()?;
