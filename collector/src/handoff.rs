@@ -210,9 +210,8 @@ impl Seat {
     /// unread in its rings is still to come, however far behind it is.
     pub fn release(&mut self, now_ns: u64, records: &mut Vec<Record>) -> u64 {
         // Progress first, batches second: what was sent before the progress is then in the inbox.
-        let others_ns = self.slowest_ns(|worker| worker != self.index);
-        let own_ns = self.slowest_ns(|worker| worker == self.index);
-        let reached_ns = others_ns.max(now_ns.saturating_sub(WAIT_NS)).min(own_ns);
+        let others_ns = self.slowest_other_ns().max(now_ns.saturating_sub(WAIT_NS));
+        let reached_ns = others_ns.min(self.progress_ns(self.index));
         self.take();
         while let Some((from, until_ns)) = self.earliest() {
             if !self.release_from(from, until_ns.min(reached_ns), records) {
@@ -272,7 +271,7 @@ impl Seat {
     /// Whether every worker is done, so that one more [`Seat::release`] brings the last records.
     #[must_use]
     pub fn all_done(&self) -> bool {
-        self.slowest_ns(|_| true) == DONE
+        self.slowest_other_ns().min(self.progress_ns(self.index)) == DONE
     }
 
     /// Whether records are held back.
@@ -299,11 +298,14 @@ impl Seat {
         self.late
     }
 
-    /// The least progress among these workers; [`DONE`] if there is none.
-    fn slowest_ns(&self, which: impl Fn(usize) -> bool) -> u64 {
-        let progress = self.exchange.progress_ns.iter().enumerate();
-        let progress = progress.filter(|(worker, _)| which(*worker));
-        progress.map(|(_, at)| at.load(Ordering::Acquire)).min().unwrap_or(DONE)
+    fn progress_ns(&self, worker: usize) -> u64 {
+        self.exchange.progress_ns[worker].load(Ordering::Acquire)
+    }
+
+    /// The least progress among the other workers; [`DONE`] if there is none.
+    fn slowest_other_ns(&self) -> u64 {
+        let others = (0..self.staged.len()).filter(|worker| *worker != self.index);
+        others.map(|worker| self.progress_ns(worker)).min().unwrap_or(DONE)
     }
 
     fn take(&mut self) {

@@ -112,8 +112,7 @@ pub fn compare(
     inputs.each(&clock, |_, segment, at_ns| evidence.take(&segment, at_ns))?;
     let Judged { not_captured, lost, .. } =
         judge::judge(&alone, &evidence.fates(), |_, _| false, inputs.redactor.as_ref());
-    let findings = findings.into_iter().map(|(point, f)| judge::explain(point, f, &lost, &clock));
-    let findings = findings.collect();
+    let findings = judge::explain(findings, &lost, &clock);
     let (lost, groups_left_out) = judge::groups(&lost);
     Ok(Comparison {
         names: [inputs.name(0), inputs.name(1)],

@@ -133,9 +133,13 @@ fn group(lost: &[Alone]) -> Vec<Group> {
     groups
 }
 
-/// What was lost of the finding's connection from its beginning to its end.
+/// What was lost of each finding's connection from its beginning to its end.
 #[must_use]
-pub fn explain(point: Point, finding: Finding, lost: &[Alone], clock: &Clock) -> Explained {
+pub fn explain(findings: Vec<(Point, Finding)>, lost: &[Alone], clock: &Clock) -> Vec<Explained> {
+    findings.into_iter().map(|(point, finding)| explain_one(point, finding, lost, clock)).collect()
+}
+
+fn explain_one(point: Point, finding: Finding, lost: &[Alone], clock: &Clock) -> Explained {
     let on_first = |at_ns| if point == 0 { at_ns } else { clock.on_first(at_ns) };
     let tuple = (finding.src.min(finding.dst), finding.src.max(finding.dst));
     let from = on_first(finding.began_ns).saturating_sub(WAIT_NS);

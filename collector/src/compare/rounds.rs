@@ -159,10 +159,7 @@ impl Rounds {
         let data_left_out = self.leave_data_out(&counts);
         let Judged { not_captured, in_doubt, lost } = self.judge(until_ns, &clock);
         self.lost.extend_from_slice(&lost);
-        let findings = self.findings.take(until_ns);
-        let findings =
-            findings.into_iter().map(|(point, f)| judge::explain(point, f, &self.lost, &clock));
-        let findings = findings.collect();
+        let findings = judge::explain(self.findings.take(until_ns), &self.lost, &clock);
         let trouble = self.trouble(&common, &counts, end_ns.is_some());
         let from_ns = std::mem::replace(&mut self.judged_ns, until_ns);
         self.forget();
